@@ -1,0 +1,469 @@
+"""The Activation object, and the table of the public ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from ._engine import host, place
+from ._engine.launch import launch
+from ._engine.table import Table
+from ._rule import Elementwise
+
+__all__ = [
+    "Activation",
+    "activation",
+    "elu",
+    "leaky_relu",
+    "prelu",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "swish",
+    "tanh",
+]
+
+Scalar = Callable[..., Any]
+Array = Any  # whatever place.operand takes
+
+
+class Activation(Elementwise):
+    """An elementwise function with its derivative, for arrays of any shape, strides and kind.
+
+    Made by ``gnumba.activation``. Calling it computes f(x):
+
+    ``act(x, *hyperparameters, out=None)``
+        ``x`` is an array of float32 or float64, or what NumPy makes one of (integers, bools and
+        lists become float64); hyperparameters are numbers, by position or name. ``out`` has x's
+        shape and dtype, may be ``x``, and is what is returned.
+
+    Attributes
+    ----------
+    rule : callable
+        The scalar Python function that everything here was made from.
+    """
+
+    def __init__(
+        self,
+        fn: Scalar,
+        derivative: Scalar,
+        derivative_from_y: Scalar | None = None,
+        *,
+        from_y_if: Callable[..., bool] = lambda *hyperparameters: True,
+        doc: str | None = None,
+    ) -> None:
+        parameters = list(inspect.signature(fn).parameters.values())
+        if not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+            raise ValueError(
+                f"activation {fn.__name__!r} has the signature {inspect.signature(fn)}, "
+                "expected (x, hyperparameters ...)"
+            )
+        names = tuple(p.name for p in parameters[1:])
+        super().__init__(fn, ("x",), ("y",), names)
+        if fn.__module__.startswith(f"{__package__}."):
+            self.__module__ = str(__package__)  # where the public object is found
+        self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
+        self._derivative = Elementwise(derivative, ("x",), ("y",), names)
+        self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names)
+        self._backward_from_y = derivative_from_y and Elementwise(
+            _times(derivative_from_y), ("dy", "y"), ("dx",), names
+        )
+        self._from_y_if = from_y_if
+        self.__doc__ = doc or fn.__doc__
+
+    @property
+    def rule(self) -> Scalar:
+        """The scalar Python function that this was made from."""
+        return self.fn
+
+    def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
+        """f(x)."""
+        return _apply(self, {"x": x}, self._numbers(hyper, named), out)
+
+    def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
+        """f′(x), with the arguments of f.
+
+        Parameters
+        ----------
+        x : array
+            Where to take it; float32 or float64, any shape.
+        *hyper, **named : float
+            Hyperparameters, as in the activation itself.
+        out : array, optional
+            Where to write it; may be ``x``.
+
+        Returns
+        -------
+        array
+            Of x's kind, shape and dtype.
+        """
+        return _apply(self._derivative, {"x": x}, self._numbers(hyper, named), out)
+
+    def backward(
+        self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
+    ) -> Any:
+        """dL/dx = dy · f′(x), in one pass.
+
+        Parameters
+        ----------
+        dy : array
+            dL/dy, of x's shape and dtype.
+        x : array
+            The input of the forward pass.
+        *hyper, **named : float
+            Hyperparameters, as in the activation itself.
+        y : array, optional
+            The result of the forward pass, from which some derivatives are cheaper.
+        out : array, optional
+            Where to write it; may be ``dy``.
+
+        Returns
+        -------
+        array
+            Of dy's kind, shape and dtype.
+
+        Raises
+        ------
+        TypeError
+            If the arrays' dtypes differ or are not float32 or float64.
+        ValueError
+            If their shapes differ.
+        """
+        numbers = self._numbers(hyper, named)
+        if y is None or self._backward_from_y is None or not self._from_y_if(*numbers):
+            return _apply(self._backward, {"dy": dy, "x": x}, numbers, out)
+        return _apply(self._backward_from_y, {"dy": dy, "y": y}, numbers, out, unread={"x": x})
+
+    def ufunc(self, target: str = "cpu") -> Any:
+        """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
+
+        Parameters
+        ----------
+        target : {"cpu", "parallel"}
+            What ``numba.vectorize`` compiles for.
+
+        Returns
+        -------
+        numpy.ufunc-like
+            With loops for float32 and float64, broadcasting and ``out=``.
+        """
+        return host.ufunc(self, target)
+
+    def _numbers(self, hyper: tuple[Any, ...], named: dict[str, Any]) -> tuple[float, ...]:
+        try:
+            bound = self._signature.bind(*hyper, **named)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}; it takes x{self._described()}") from None
+        bound.apply_defaults()
+        for name, value in bound.arguments.items():
+            if not isinstance(value, Real):
+                raise TypeError(f"{self.name}: {name} is of type {type(value).__name__}, expected a number")
+        return tuple(map(float, bound.args))
+
+    def _described(self) -> str:
+        return "".join(f", {p}" for p in self._signature.parameters.values())
+
+    def __repr__(self) -> str:
+        return f"<activation {self.name}(x{self._described()})>"
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
+def _times(derivative: Scalar) -> Scalar:
+    """The backward rule of a derivative."""
+
+    def backward(dy: float, x: float, *hyper: float) -> float:
+        return dy * derivative(x, *hyper)  # type: ignore[no-any-return]
+
+    backward.__name__ = f"{derivative.__name__}_backward"
+    return backward
+
+
+def _apply(
+    function: Elementwise,
+    inputs: dict[str, Array],
+    scalars: tuple[float, ...],
+    out: Array,
+    unread: dict[str, Array] | None = None,
+    also: tuple[np.ndarray, ...] = (),
+) -> Any:
+    """Check all, find or make the output, launch; the output in the kind of the first input.
+
+    ``unread`` are inputs that only have to fit, ``also`` further outputs, already made.
+    """
+    arrays = {name: place.operand(name, x) for name, x in inputs.items()}
+    place.check_alike(arrays | {name: place.operand(name, x) for name, x in (unread or {}).items()})
+    views, result = tuple(arrays.values()), function.writes[0]
+    if out is None:
+        y = np.empty_like(views[0], subok=False)
+        launch(Table(function, [(*views, y, *also)]), scalars)
+        return place.like(next(iter(inputs.values())), y)
+    y = place.check_out("out", out, views[0])
+    over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
+    if over:
+        launch(Table(function.onto(result, over), [(*views, *also)]), scalars)
+    elif any(np.may_share_memory(view, y) for view in views):
+        y[...] = _apply(function, dict(arrays), scalars, None, also=also)
+    else:
+        launch(Table(function, [(*views, y, *also)]), scalars)
+    return out
+
+
+def activation(*, derivative: Scalar) -> Callable[[Scalar], Activation]:
+    """Make an activation of a scalar function and its derivative.
+
+    Parameters
+    ----------
+    derivative : callable
+        f′, a scalar function with the arguments of f.
+
+    Returns
+    -------
+    callable
+        A decorator: the function it decorates becomes an `Activation`, with backward, ufuncs and
+        every target; arguments after the first are hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        If the function's signature is not (x, hyperparameters ...).
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> @gn.activation(derivative=lambda x, beta: 2.0 * beta * x)
+    ... def scaled_square(x, beta=1.0):
+    ...     "β·x²"
+    ...     return beta * x * x
+    >>> scaled_square(np.array([1.0, -2.0]), beta=3.0)
+    array([ 3., 12.])
+    >>> scaled_square.backward(np.ones(2), np.array([1.0, -2.0]))
+    array([ 2., -4.])
+    """
+    return lambda fn: Activation(fn, derivative)
+
+
+class PReLU(Activation):
+    """Leaky ReLU whose slope is learned: α is a number, or an array that broadcasts against x."""
+
+    def __init__(self, doc: str) -> None:
+        super().__init__(rules.prelu, rules.leaky_relu_derivative, doc=doc)
+        both = rules.prelu_backward
+        self._by_number = (
+            self,
+            self._derivative,
+            Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",)),
+        )
+        self._by_array = (
+            Elementwise(self.fn, ("x", "alpha"), ("y",)),
+            Elementwise(self._derivative.fn, ("x", "alpha"), ("y",)),
+            Elementwise(both, ("dy", "x", "alpha"), ("dx", "share")),
+        )
+
+    def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
+        (function, _, _), slope, scalars = self._slope(x, alpha)
+        return _apply(function, {"x": x} | slope, scalars, out)
+
+    def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
+        (_, function, _), slope, scalars = self._slope(x, alpha)
+        return _apply(function, {"x": x} | slope, scalars, out)
+
+    def backward(  # type: ignore[override]
+        self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
+    ) -> tuple[Any, Any]:
+        """(dL/dx, dL/dα), the latter summed in float64 over the axes that α was broadcast on.
+
+        Parameters
+        ----------
+        dy, x : array
+            dL/dy and the input of the forward pass, of one shape and dtype.
+        alpha : float or array
+            The slope; an array has x's dtype and broadcasts against x.
+        y : array, optional
+            The result of the forward pass; not needed.
+        out : array, optional
+            Where to write dL/dx; may be ``dy``.
+
+        Returns
+        -------
+        tuple of array
+            dL/dx like ``dy``, and dL/dα of α's shape.
+        """
+        (_, _, function), slope, scalars = self._slope(x, alpha)
+        share = np.empty_like(place.operand("dy", dy), subok=False)
+        dx = _apply(function, {"dy": dy, "x": x} | slope, scalars, out, also=(share,))
+        return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
+
+    def _slope(self, x: Array, alpha: Any) -> tuple[Any, dict[str, Array], tuple[float, ...]]:
+        """The functions to use, and α among the arrays or among the scalars."""
+        if isinstance(alpha, Real):
+            return self._by_number, {}, (float(alpha),)
+        slope, x = place.operand("alpha", alpha), place.operand("x", x)
+        if slope.dtype != x.dtype:
+            raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
+        try:
+            spread = np.broadcast_to(slope, x.shape)
+        except ValueError:
+            raise ValueError(
+                f"alpha has shape {slope.shape}, expected one that broadcasts to x's, {x.shape}"
+            ) from None
+        if slope.size == 1:
+            return self._by_number, {}, (slope.item(),)
+        return self._by_array, {"alpha": spread}, ()
+
+
+def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes along which an array of ``shape`` would be broadcast."""
+    lead = share.ndim - len(shape)
+    axes = [k for k, n in enumerate(share.shape) if k < lead or shape[k - lead] != n]
+    total = np.sum(share, axis=tuple(axes), dtype=np.float64)
+    return np.asarray(total, share.dtype).reshape(shape)
+
+
+sigmoid = Activation(
+    rules.sigmoid,
+    rules.sigmoid_derivative,
+    rules.sigmoid_derivative_from_y,
+    doc="""Sigmoid, 1/(1 + e⁻ˣ), in (0, 1).
+
+    Strengths: a probability; smooth. Weaknesses: saturates on both sides; not zero-centred.
+    For: binary outputs, gates. Initialise with Xavier. ≤ 3 ulp in float32 and float64.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.sigmoid(np.array([-np.inf, 0.0, np.inf]))
+    array([0. , 0.5, 1. ])
+    """,
+)
+
+tanh = Activation(
+    rules.tanh,
+    rules.tanh_derivative,
+    rules.tanh_derivative_from_y,
+    doc="""Hyperbolic tangent, (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ), in [−1, 1].
+
+    Strengths: zero-centred; smooth. Weaknesses: saturates on both sides.
+    For: recurrent networks, bounded outputs. Initialise with Xavier. ≤ 3 ulp.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.tanh(np.array([-np.inf, 0.0, np.inf]))
+    array([-1.,  0.,  1.])
+    """,
+)
+
+relu = Activation(
+    rules.relu,
+    rules.relu_derivative,
+    doc="""ReLU, max(0, x); its derivative at 0 is 0. Nair & Hinton 2010.
+
+    Strengths: cheap; does not saturate for x > 0. Weaknesses: units that stay below 0 learn no more.
+    For: the default of hidden layers. Initialise with He.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.relu(np.array([-2.0, 0.0, 3.0]))
+    array([0., 0., 3.])
+    """,
+)
+
+leaky_relu = Activation(
+    rules.leaky_relu,
+    rules.leaky_relu_derivative,
+    doc="""Leaky ReLU: x, or negative_slope·x for x ≤ 0. Maas, Hannun & Ng 2013.
+
+    Strengths: no dead units; cheap. Weaknesses: one more number to choose.
+    For: GANs, recurrent networks. ``negative_slope=0.01``, usually 0.01 to 0.3. Initialise with He.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.leaky_relu(np.array([-2.0, 3.0]), 0.5)
+    array([-1.,  3.])
+    """,
+)
+
+prelu = PReLU(
+    """PReLU: x, or αx for x ≤ 0, with a learned α. He et al. 2015, arXiv:1502.01852.
+
+    ``alpha`` is a number or an array that broadcasts against x (one a channel); ``backward``
+    returns (dL/dx, dL/dα).
+
+    Strengths: fits its own slope. Weaknesses: parameters more; keep α out of weight decay with a
+    group of its own. For: deep convolutional networks. α starts at 0.25 as a rule. Initialise with He.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> x, alpha = np.array([[-2.0, 3.0], [-4.0, -6.0]]), np.array([0.5, 0.25])
+    >>> gn.prelu(x, alpha)
+    array([[-1. ,  3. ],
+           [-2. , -1.5]])
+    >>> dx, dalpha = gn.prelu.backward(np.ones((2, 2)), x, alpha)
+    >>> dalpha
+    array([-6., -6.])
+    """
+)
+
+elu = Activation(
+    rules.elu,
+    rules.elu_derivative,
+    rules.elu_derivative_from_y,
+    from_y_if=lambda alpha: alpha >= 0.0,
+    doc="""ELU: x, or α(eˣ − 1) for x < 0, in (−α, ∞). Clevert et al. 2016, arXiv:1511.07289.
+
+    Strengths: mean nearer to 0 than ReLU's; no dead units. Weaknesses: an exponential.
+    For: deep networks without batch normalisation. ``alpha=1.0``, usually 0.5 to 1.5. Initialise
+    with He. ≤ 3 ulp.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.elu(np.array([-np.inf, 3.0]))
+    array([-1.,  3.])
+    """,
+)
+
+selu = Activation(
+    rules.selu,
+    rules.selu_derivative,
+    rules.selu_derivative_from_y,
+    doc="""SELU: λ·ELU with α = 1.67326… and λ = 1.05070…. Klambauer et al. 2017, arXiv:1706.02515.
+
+    Strengths: keeps mean 0 and variance 1 from layer to layer. Weaknesses: only with LeCun normal
+    weights, standardised inputs and alpha dropout. For: deep fully connected networks. ≤ 3 ulp.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.selu(np.array([0.0, 1.0]))
+    array([0.        , 1.05070099])
+    """,
+)
+
+silu = Activation(
+    rules.silu,
+    rules.silu_derivative,
+    doc="""SiLU or Swish, x·σ(x), in [−0.2785, ∞). Ramachandran, Zoph & Le 2017, arXiv:1710.05941.
+
+    Strengths: smooth, not monotonic; often better than ReLU in deep nets. Weaknesses: an exponential.
+    For: deep vision and language networks. Initialise with He. ≤ 3 ulp.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.silu(np.array([-np.inf, 0.0]))
+    array([-0.,  0.])
+    """,
+)
+swish = silu

@@ -1,0 +1,1 @@
+"""From a scalar rule to machine code."""

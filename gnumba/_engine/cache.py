@@ -1,0 +1,213 @@
+"""Compiled kernels on disk, one file a kernel, named by the SHA-256 of everything it was made from.
+
+Nothing is looked up by name and no time stamp is compared, so nothing can be stale: an edited rule
+or callee, another constant, another version or CPU is another file. numba's own cache never hits
+for a kernel that closes over compiled functions.
+
+A cache is code. Its folder must belong to this user and be writable by nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import compiler, config
+from numba.core.caching import _Cache
+from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
+from numba.extending import _Intrinsic
+
+LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
+VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)
+SUFFIX = ".kernel"
+UNREAD_FOR = 90 * 24 * 3600  # seconds after which a file that nobody read is deleted
+
+
+class KernelCache(_Cache):  # type: ignore[misc]
+    """What a numba dispatcher asks for compiled code; hand it over as ``dispatcher._cache``."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._name = dispatcher.py_func.__name__
+        self._made_from = fingerprint(dispatcher)
+        self.hits = 0
+
+    @property
+    def cache_path(self) -> str:
+        return str(folder())
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        path = self._path(sig, target_context.codegen())
+        try:
+            data = path.read_bytes() if path else b""
+        except OSError:
+            return None
+        if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+            return None
+        # Not numba's refresh(), which imports its whole library: 60 ms that machine code needs none of.
+        rtsys.initialize(target_context)
+        self.hits += 1
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Nothing yet: a kernel is stored by ``save``, once the engine has approved of it."""
+
+    def save(self, signature: Any, result: Any) -> None:
+        path = self._path(signature, result.library.codegen)
+        if path is None or result.library.has_dynamic_globals:
+            return
+        body = dumps(result._reduce())
+        with contextlib.suppress(OSError):
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(body).digest() + body)
+                os.replace(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+            _sweep_out(path.parent)
+
+    def _path(self, sig: Any, codegen: Any) -> Path | None:
+        home = folder()
+        if home is None:
+            return None
+        made_from = (self._made_from, VERSIONS, codegen.magic_tuple(), str(sig), config.OPT)
+        digest = hashlib.sha256(repr(made_from).encode()).hexdigest()[:32]
+        return home / f"{self._name}-{digest}{SUFFIX}"
+
+
+def folder() -> Path | None:
+    """Where kernels are kept: the first of these that is this user's own and writable, or None."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gnumba"
+    return _first_usable(
+        os.environ.get("GNUMBA_CACHE_DIR", ""), str(Path(__file__).parent / "__pycache__"), str(home)
+    )
+
+
+@functools.cache
+def _first_usable(*candidates: str) -> Path | None:
+    for candidate in filter(None, candidates):
+        path = Path(candidate)
+        with contextlib.suppress(OSError):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+            if _is_private(path):
+                return path
+    return None
+
+
+def _is_private(path: Path) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    status = path.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _sweep_out(home: Path) -> None:
+    """Delete kernels that nobody has read, and what killed writers left, for a long time."""
+    before = time.time() - UNREAD_FOR
+    for path in home.iterdir():
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if path.suffix in (SUFFIX, ".tmp") and max(status.st_atime, status.st_mtime) < before:
+                path.unlink()
+
+
+def fingerprint(root: Any) -> str:
+    """SHA-256 of code, constants, defaults, closure cells and named globals, callees included.
+
+    File names and line numbers are left out, so that a comment costs nothing. Something unknown
+    is a TypeError, not a guess.
+    """
+    digest = hashlib.sha256()
+    seen: dict[int, int] = {}
+    keep: list[Any] = []  # ids in `seen` stay taken while it is in use
+
+    def put(*parts: Any) -> None:
+        digest.update(repr(parts).encode() + b"\0")
+
+    def value(v: Any) -> None:
+        if isinstance(v, types.CodeType):
+            put(v.co_code, v.co_varnames, v.co_names, v.co_freevars, v.co_flags, v.co_exceptiontable)
+            put(len(v.co_consts))
+            for constant in v.co_consts:
+                value(constant)
+        elif isinstance(v, (tuple, list, frozenset)):
+            put(type(v).__name__, len(v))
+            for item in sorted(v, key=repr) if isinstance(v, frozenset) else v:
+                value(item)
+        elif isinstance(v, float) and not isinstance(v, np.generic):
+            put("float", v.hex())
+        elif v is None or isinstance(v, (bool, int, complex, str, bytes, np.generic, np.dtype)):
+            put(type(v).__name__, v)
+        elif id(v) in seen:
+            put("seen", seen[id(v)])
+        else:
+            seen[id(v)] = len(seen)
+            keep.append(v)
+            thing(v)
+
+    def thing(v: Any) -> None:
+        if isinstance(v, Dispatcher):
+            put("njit", sorted((k, repr(o)) for k, o in v.targetoptions.items()))
+            value(v.py_func)
+        elif isinstance(v, _Intrinsic):
+            put("intrinsic")
+            value(v._defn)
+        elif isinstance(v, types.ModuleType):
+            put("module", v.__name__)
+        elif isinstance(v, types.FunctionType) and _package(v) not in LIBRARIES:
+            function(v)
+        elif _package(v) in LIBRARIES or _package(type(v)) in LIBRARIES:
+            put("named", getattr(v, "__module__", ""), getattr(v, "__qualname__", repr(v)))
+        else:
+            raise TypeError(f"cannot tell what {v!r} is made of")
+
+    def function(v: types.FunctionType) -> None:
+        put("function", v.__name__)
+        value(v.__code__)
+        value(v.__defaults__)
+        value(tuple(sorted((v.__kwdefaults__ or {}).items())))
+        for cell in v.__closure__ or ():
+            value(cell.cell_contents)
+        names = sorted(_names(v.__code__))
+        for name in (n for n in names if n in v.__globals__):
+            named = v.__globals__[name]
+            put(name)
+            value(named)
+            if isinstance(named, types.ModuleType):
+                for attribute in (n for n in names if hasattr(named, n)):
+                    put(attribute)
+                    value(getattr(named, attribute))
+
+    value(root)
+    return digest.hexdigest()
+
+
+def _package(v: Any) -> str:
+    return (getattr(v, "__module__", None) or "").partition(".")[0]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    return set(code.co_names).union(*map(_names, inner))

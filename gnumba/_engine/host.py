@@ -1,0 +1,212 @@
+"""From one scalar function: ``numba.vectorize`` ufuncs and fused loops, for one core and for all.
+
+A *sweep* is one compiled call over a table of dense rows. It loads an element of every column,
+calls the scalar function, and stores all its results: one pass, in place, SIMD. A *walk* is the
+same over one row of arrays with any strides. Both deal their work in contiguous shares.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange, types
+from numba.extending import overload
+
+from .._rule import Elementwise, Rule
+from .cache import KernelCache
+from .memory import cast, fetch, moved, pick, put, row
+from .specialize import OPTIONS, Specialized, refuse_widening
+from .threads import load_tbb
+
+TARGETS = ("cpu", "parallel")
+INT64_LIST = types.Array(types.int64, 1, "C")
+INT64_TABLE = types.Array(types.int64, 2, "C")
+
+Kernel = Callable[..., None]
+load_tbb()  # before numba looks for a threading layer
+
+
+def checked_target(target: str) -> str:
+    if target not in TARGETS:
+        raise ValueError(f"target is {target!r}, expected one of {TARGETS}")
+    return target
+
+
+@functools.cache
+def specialized(function: Elementwise, dtype: np.dtype[Any]) -> Specialized:
+    """The scalar function for one dtype, shared by its sweeps, walks and ufuncs."""
+    return Specialized(function.fn, dtype)
+
+
+@functools.cache
+def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, pieces, first, scalars)`` over dense rows.
+
+    ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
+    the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
+    """
+    return _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
+
+
+@functools.cache
+def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, shape, strides, shares, scalars)`` over one row with any strides.
+
+    ``table`` has the one row of addresses, ``strides[axis]`` each column's stride in bytes.
+    """
+    return _compiled(
+        _walk(function, dtype), function, dtype, target, INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64
+    )
+
+
+def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """The sweep's Python source, to be compiled."""
+    scalar, kind = specialized(function, dtype).dispatcher, dtype.type
+    sources, targets = _pickers(function)
+    columns = (0,) * len(function.columns)
+    switch = function.switch
+
+    # Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing.
+    @numba.njit(**OPTIONS)
+    def span(addresses, lo, hi, scalars):
+        read, written = sources(addresses), targets(addresses)
+        constants = cast(kind, scalars)
+        for i in range(lo, hi):
+            put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
+
+    def sweep(table, pieces, first, scalars):
+        for share in prange(first.size - 1):
+            for piece in range(first[share], first[share + 1]):
+                k = pieces[piece, 0]
+                if table[k, switch] != 0:
+                    span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], scalars)
+
+    return sweep
+
+
+def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """The walk's Python source, to be compiled."""
+    scalar, kind = specialized(function, dtype).dispatcher, dtype.type
+    sources, targets = _pickers(function)
+    columns = (0,) * len(function.columns)
+
+    @numba.njit(**OPTIONS)
+    def line(addresses, strides, count, scalars):
+        constants = cast(kind, scalars)
+        for i in range(count):
+            at = moved(addresses, strides, i)
+            put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
+
+    @numba.njit(**OPTIONS)
+    def lines(table, shape, strides, lo, hi, scalars):
+        last = shape.size - 1
+        along = row(strides, last, columns)
+        while lo < hi:
+            start, rest = lo % shape[last], lo // shape[last]
+            at = moved(row(table, 0, columns), along, start)
+            for axis in range(last - 1, -1, -1):
+                at = moved(at, row(strides, axis, columns), rest % shape[axis])
+                rest //= shape[axis]
+            count = min(shape[last] - start, hi - lo)
+            line(at, along, count, scalars)
+            lo += count
+
+    def walk(table, shape, strides, shares, scalars):
+        size = 1
+        for axis in range(shape.size):
+            size *= shape[axis]
+        for share in prange(shares):
+            lines(table, shape, strides, size * share // shares, size * (share + 1) // shares, scalars)
+
+    return walk
+
+
+def _pickers(function: Elementwise) -> tuple[Any, Any]:
+    """Intrinsics that take from a row the addresses read and the addresses written."""
+    at = function.columns.index
+    return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
+
+
+@functools.cache
+def address() -> Callable[[Any], int]:
+    """The address of a flat, writable array; TypeError for any other."""
+    kernel = numba.njit(lambda a: a.ctypes.data)
+    for kind in (types.float32, types.float64):
+        _compile(kernel, (types.Array(kind, 1, "C"),))
+    return _closed(kernel)
+
+
+def _compiled(
+    loop: Callable[..., None], function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
+) -> Kernel:
+    """The loop as machine code, from the disk or compiled now."""
+    loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
+    kernel = numba.njit(loop, parallel=target == "parallel", nogil=True, **OPTIONS)
+    scalars = types.Tuple((types.float64,) * len(function.scalars))
+    _compile(
+        kernel, (*arguments, scalars), lambda: refuse_widening(function.name, specialized(function, dtype))
+    )
+    return _closed(kernel)
+
+
+def _compile(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None] = lambda: None) -> None:
+    """Load a kernel from the disk, or compile it and store it if it is approved of."""
+    kernel._cache = KernelCache(kernel)
+    kernel.compile(signature)
+    if not kernel._cache.hits:
+        approve()
+        kernel._cache.save(signature, kernel.overloads[signature])
+
+
+def _closed(kernel: Any) -> Any:
+    """The kernel with no more compiling: numba's C dispatcher is the check of types from here on."""
+    kernel.disable_compile()
+    return kernel
+
+
+def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
+    """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
+    return _ufunc(function, checked_target(target), output)
+
+
+@functools.cache
+def _ufunc(function: Elementwise, target: str, output: int) -> Any:
+    def by_dtype(*arguments):
+        """Stands for the specialised function in compiled code."""
+
+    @overload(by_dtype, jit_options=OPTIONS)
+    def choose(*arguments):
+        inner = specialized(function, np.dtype(arguments[0].name)).dispatcher
+        return lambda *arguments: inner(*arguments)
+
+    # numba.vectorize counts the operands of a signature, so there has to be one.
+    names = ", ".join(function.reads + function.scalars)
+    result = f"[{output}]" if len(function.writes) > 1 else ""
+    scope: dict[str, Any] = {"by_dtype": by_dtype}
+    exec(f"def {function.name}({names}):\n    return by_dtype({names}){result}", scope)
+    count = len(function.reads) + len(function.scalars)
+    signatures = [kind(*(kind,) * count) for kind in (types.float32, types.float64)]
+    made = numba.vectorize(signatures, target=target)(scope[function.name])
+    refuse_widening(function.name, specialized(function, np.dtype("float32")))
+    return made
+
+
+@functools.cache
+def ufuncs(rule: Rule, target: str) -> Any:
+    """Every output of an update rule as a ufunc: a named tuple ``(p, *state)``."""
+    outputs = collections.namedtuple(f"{rule.name}_ufuncs", rule.writes)
+    return outputs(*(ufunc(rule, target, k) for k in range(len(rule.writes))))
+
+
+def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
+    """The sweep as compiled, afresh: LLVM and assembly."""
+    kernel = numba.njit(_sweep(function, dtype), parallel=target == "parallel", nogil=True, **OPTIONS)
+    scalars = types.Tuple((types.float64,) * len(function.scalars))
+    signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, scalars)
+    kernel.compile(signature)
+    return {"llvm": kernel.inspect_llvm(signature), "asm": kernel.inspect_asm(signature)}

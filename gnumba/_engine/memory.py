@@ -1,0 +1,113 @@
+"""Loads, stores and tuples of addresses: intrinsics by which one template serves every rule.
+
+Addresses are int64. They must be in a tuple before a loop starts: numba tells LLVM nothing of
+aliasing, so a table read inside the loop could alias the stores, and that switches SIMD off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+INT64 = ir.IntType(64)
+
+
+@intrinsic
+def fetch(typing, dtype, addresses, i):
+    """``(a[i], b[i], ...)`` of type ``dtype`` for the addresses of a, b, …"""
+    element, count = dtype.dtype, len(addresses)
+
+    def generate(context, builder, signature, args):
+        values = [_element(context, builder, element, args[1], j, args[2]) for j in range(count)]
+        loads = [builder.load(value, align=1) for value in values]
+        return context.make_tuple(builder, signature.return_type, loads)
+
+    return types.UniTuple(element, count)(dtype, addresses, i), generate
+
+
+@intrinsic
+def put(typing, dtype, addresses, i, values):
+    """``a[i], b[i], ... = values``; a single value may come without a tuple."""
+    element, count = dtype.dtype, len(addresses)
+    single = not isinstance(values, types.BaseTuple)
+    given = 1 if single else len(values)
+    if given != count:
+        raise TypeError(f"the rule returns {given} values, expected {count}")
+
+    def generate(context, builder, signature, args):
+        for j in range(count):
+            kind = signature.args[3] if single else signature.args[3].types[j]
+            value = args[3] if single else builder.extract_value(args[3], j)
+            value = context.cast(builder, value, kind, element)
+            builder.store(value, _element(context, builder, element, args[1], j, args[2]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(dtype, addresses, i, values), generate
+
+
+def _element(context, builder, element, addresses, j, i):
+    pointer = context.get_data_type(element).as_pointer()
+    base = builder.inttoptr(builder.extract_value(addresses, j), pointer)
+    return builder.gep(base, [i])
+
+
+@intrinsic
+def cast(typing, dtype, values):
+    """A tuple of numbers as a tuple of ``dtype``."""
+    element, count = dtype.dtype, len(values)
+
+    def generate(context, builder, signature, args):
+        kinds = signature.args[1].types
+        items = [builder.extract_value(args[1], j) for j in range(count)]
+        items = [context.cast(builder, v, k, element) for v, k in zip(items, kinds, strict=True)]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(element, count)(dtype, values), generate
+
+
+@intrinsic
+def row(typing, table, k, like):
+    """``table[k]`` of a C-contiguous int64 table as a tuple as long as ``like``."""
+    count = len(like)
+
+    def generate(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        base = builder.gep(data, [builder.mul(args[1], INT64(count))])
+        items = [builder.load(builder.gep(base, [INT64(j)])) for j in range(count)]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(types.int64, count)(table, k, like), generate
+
+
+@intrinsic
+def moved(typing, addresses, strides, i):
+    """``(a + i * stride_a, b + i * stride_b, ...)``."""
+
+    def generate(context, builder, signature, args):
+        items = [
+            builder.add(
+                builder.extract_value(args[0], j),
+                builder.mul(args[2], builder.extract_value(args[1], j)),
+            )
+            for j in range(len(addresses))
+        ]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return addresses(addresses, strides, i), generate
+
+
+def pick(indices: tuple[int, ...]) -> Any:
+    """An intrinsic that takes those items of a tuple of addresses."""
+
+    @intrinsic
+    def picked(typing, addresses):
+        def generate(context, builder, signature, args):
+            items = [builder.extract_value(args[0], j) for j in indices]
+            return context.make_tuple(builder, signature.return_type, items)
+
+        return types.UniTuple(types.int64, len(indices))(addresses), generate
+
+    return picked

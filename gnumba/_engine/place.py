@@ -1,0 +1,230 @@
+"""Where arrays live, which target that makes, and every check on arrays.
+
+The only file that knows other libraries' arrays. What comes in is seen as a NumPy view of the same
+memory (*seen*, never copied); what goes out is in the caller's own kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import threads
+from .host import checked_target
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+NO_CUDA = "is a CUDA array; this version of gnumba computes on host arrays only"
+
+_forced = threading.local()
+
+
+def target_of(*arrays: Any) -> str:
+    """The target that work on these arrays goes to.
+
+    Parameters
+    ----------
+    *arrays : array
+        What one call reads and writes, together.
+
+    Returns
+    -------
+    {"cpu", "parallel"}
+        ``"parallel"`` from 1 MiB of arrays on (8 MiB under numba's workqueue threading layer,
+        which is slow to start), ``"cpu"`` below it, or what ``use_target`` says. A computation
+        with transcendental functions goes parallel from a quarter of that.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.target_of(np.zeros(10))
+    'cpu'
+    """
+    return target_for(sum(seen(f"array {k}", a).nbytes for k, a in enumerate(arrays)))
+
+
+def target_for(traffic: int) -> str:
+    """The target for that many bytes, a transcendental element counted four times."""
+    forced = getattr(_forced, "target", None)
+    if forced is not None:
+        return str(forced)
+    return "parallel" if traffic >= threads.parallel_from() and threads.count() > 1 else "cpu"
+
+
+@contextlib.contextmanager
+def use_target(target: str) -> Iterator[None]:
+    """Force the target for host arrays of every size inside the block, in this thread.
+
+    Parameters
+    ----------
+    target : {"cpu", "parallel"}
+        One core, or all.
+
+    Raises
+    ------
+    ValueError
+        If ``target`` is something else.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> with gn.use_target("parallel"):
+    ...     gn.target_of(np.zeros(10))
+    'parallel'
+    """
+    before = getattr(_forced, "target", None)
+    _forced.target = checked_target(target)
+    try:
+        yield
+    finally:
+        _forced.target = before
+
+
+def checked_dtype(dtype: Any) -> np.dtype[Any]:
+    made = np.dtype(dtype)
+    if made not in DTYPES:
+        raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
+    return made
+
+
+def seen(name: str, x: Any) -> Array:
+    """A NumPy view of an array's memory, whoever's array it is; TypeError if it is none."""
+    if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, expected a plain array")
+        return _check_dtype(name, x)
+    if hasattr(x, "__cuda_array_interface__"):
+        raise TypeError(f"{name} {NO_CUDA}")
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"{name} is of type {type(x).__name__}, expected an array")
+    x = x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
+    try:
+        return _check_dtype(name, np.from_dlpack(x))
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
+
+
+def _check_dtype(name: str, x: Array) -> Array:
+    if x.dtype not in DTYPES:
+        raise TypeError(f"{name} has dtype {x.dtype}, expected float32 or float64")
+    if not x.dtype.isnative:
+        raise TypeError(f"{name} has byte-swapped dtype {x.dtype.str}, expected the machine's own order")
+    return x
+
+
+def operand(name: str, x: Any) -> Array:
+    """What an activation takes: an array, or what NumPy makes one of (integers become float64)."""
+    if not isinstance(x, np.ndarray) and (hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")):
+        return seen(name, x)
+    made = np.asanyarray(x)
+    return seen(name, made.astype(np.float64) if made.dtype.kind in "biu" else made)
+
+
+def like(x: Any, result: Array) -> Any:
+    """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
+    if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
+        return result[()] if result.ndim == 0 else result
+    library = sys.modules[type(x).__module__.partition(".")[0]]
+    namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else library
+    return namespace.from_dlpack(result)
+
+
+def check_alike(arrays: Mapping[str, Array]) -> None:
+    """All arrays must have the dtype and shape of the first."""
+    (first, x), *others = arrays.items()
+    for name, other in others:
+        if other.dtype != x.dtype:
+            raise TypeError(f"{name} has dtype {other.dtype}, expected {first}'s, {x.dtype}")
+        if other.shape != x.shape:
+            raise ValueError(f"{name} has shape {other.shape}, expected {first}'s, {x.shape}")
+
+
+def check_out(name: str, out: Any, x: Array) -> Array:
+    """``out`` as an array to write to: alike ``x``, writable, no element twice."""
+    made = seen(name, out)
+    check_alike({"x": x, name: made})
+    _check_writable(name, made)
+    return made
+
+
+def same_elements(x: Array, y: Array) -> bool:
+    """Whether two arrays of one shape and dtype are the same memory, element by element."""
+    start = [a.__array_interface__["data"] for a in (x, y)]
+    return start[0][0] == start[1][0] and x.strides == y.strides
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> list[Array]:
+    """The parameters as arrays to update in place: writable, no element twice."""
+    arrays = []
+    for name, x in parameters.items():
+        if not (
+            isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+        ):
+            raise TypeError(
+                f"parameter {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
+            )
+        arrays.append(seen(f"parameter {name}", x))
+        _check_writable(f"parameter {name}", arrays[-1])
+    _check_apart(dict(zip(parameters, arrays, strict=True)))
+    return arrays
+
+
+def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
+    """The gradient of ``parameter`` as an array of its shape and dtype."""
+    g = seen(f"gradient of {name}", gradient)
+    if g.dtype != parameter.dtype:
+        raise TypeError(
+            f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"
+        )
+    if g.shape != parameter.shape:
+        raise ValueError(
+            f"gradient of {name} has shape {g.shape}, expected its parameter's, {parameter.shape}"
+        )
+    return g
+
+
+def _check_writable(name: str, x: Array) -> None:
+    if not x.flags.writeable:
+        raise ValueError(f"{name} is read-only, expected an array that can be updated in place")
+    if _overlaps_itself(x):
+        raise ValueError(
+            f"{name} has strides {x.strides} for shape {x.shape}: elements share memory, expected none to"
+        )
+
+
+def _overlaps_itself(x: Array) -> bool:
+    axes = sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1)
+    reach = x.itemsize
+    for stride, n in axes:
+        if stride < reach:
+            break
+        reach += stride * (n - 1)
+    else:
+        return False
+    if x.size == 0:
+        return False
+    # Interleaved axes may still keep apart: count the bytes at which elements start.
+    start = np.zeros(x.shape, np.int64)
+    for axis, (stride, n) in enumerate(zip(x.strides, x.shape, strict=True)):
+        start += stride * np.arange(n).reshape(-1, *[1] * (x.ndim - axis - 1))
+    starts = np.unique(start)
+    return starts.size < x.size or bool((np.diff(starts) < x.itemsize).any())
+
+
+def _check_apart(arrays: Mapping[str, Array]) -> None:
+    """ValueError if two arrays share an element; only neighbours in memory are compared exactly."""
+    spans = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
+    reach: list[tuple[int, int, str]] = []
+    for low, high, name in spans:
+        reach = [span for span in reach if span[1] > low]
+        for _, _, other in reach:
+            if np.shares_memory(arrays[name], arrays[other]):
+                raise ValueError(
+                    f"parameters {other} and {name} share elements, expected each to be updated once"
+                )
+        reach.append((low, high, name))

@@ -1,0 +1,155 @@
+"""A scalar function for one dtype: its constants and callees take that dtype; widening is refused.
+
+In numba's typing ``1 - b``, ``0.5 * x`` and ``x if x > 0 else 0`` on float32 compute in float64:
+three times slower on a CPU, up to 64 times on a GPU. So a float32 kernel is made from a clone of
+the function in which every float constant, its own, a module's or a callee's, is a float32; what
+still widens is refused with the line that did it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import types as python
+from collections.abc import Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import ir, types
+from numba.core.dispatcher import Dispatcher
+
+from .. import elementary
+from .._rule import Elementwise
+from .primitives import INTRINSICS
+
+OPTIONS = {"error_model": "numpy"}
+LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins")
+# In a rule math.exp and np.exp mean gnumba's own, which vectorise.
+OWN = {
+    getattr(library, name): getattr(elementary, name)
+    for library in (math, np)
+    for name in elementary.__all__
+    if hasattr(library, name)
+}
+
+
+class Specialized:
+    """``fn`` compiled for ``dtype``: the dispatcher to call, and those of all its callees."""
+
+    def __init__(self, fn: Any, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.made: dict[Any, Any] = {}
+        self.dispatcher = self._function(fn)
+
+    @property
+    def transcendental(self) -> bool:
+        """Whether an elementary function is computed, which costs about as much as four arrays."""
+        return elementary.horner in self.made
+
+    def _function(self, fn: Any) -> Any:
+        if fn in self.made:
+            return self.made[fn]
+        if fn in INTRINSICS:
+            self.made[fn] = INTRINSICS[fn]
+            return self.made[fn]
+        code = fn.__code__
+        names = set(_names(code))
+        scope = {k: self._value(v, names) for k, v in fn.__globals__.items() if k in names}
+        cells = tuple(python.CellType(self._value(c.cell_contents, names)) for c in fn.__closure__ or ())
+        defaults = tuple(self._value(v, names) for v in fn.__defaults__ or ()) or None
+        clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
+        clone.__module__ = fn.__module__
+        clone.__globals__["__name__"] = fn.__module__
+        self.made[fn] = numba.njit(clone, **OPTIONS)
+        return self.made[fn]
+
+    def _code(self, code: python.CodeType) -> python.CodeType:
+        constants = tuple(
+            self._code(k) if isinstance(k, python.CodeType) else self._constant(k) for k in code.co_consts
+        )
+        return code.replace(co_consts=constants)
+
+    def _constant(self, value: Any) -> Any:
+        """A float, or a tuple of floats, as this dtype; anything else as it is."""
+        if isinstance(value, elementary.PerDtype) and self.dtype == np.float32:
+            value = value.float32
+        if isinstance(value, tuple):
+            return tuple(self._constant(v) for v in value)
+        return self.dtype.type(value) if isinstance(value, (float, np.floating)) else value
+
+    def _value(self, value: Any, names: set[str]) -> Any:
+        """What a global name or a closure's cell stands for, specialised."""
+        if isinstance(value, python.ModuleType):
+            return self._module(value, names)
+        if isinstance(value, Elementwise):
+            value = value.fn
+        elif isinstance(value, Dispatcher):
+            value = value.py_func
+        elif callable(value):
+            value = OWN.get(value, value)
+        if isinstance(value, python.FunctionType) and not _from_library(value):
+            return self._function(value)
+        return self._constant(value)
+
+    def _module(self, module: python.ModuleType, names: set[str]) -> python.ModuleType:
+        """A stand-in for ``module`` whose attributes that the code names are specialised."""
+        clone = python.ModuleType(module.__name__)
+        for name in names:
+            if hasattr(module, name):
+                setattr(clone, name, self._value(getattr(module, name), names))
+        return clone
+
+
+def _names(code: python.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, python.CodeType):
+            yield from _names(constant)
+
+
+def _from_library(fn: python.FunctionType) -> bool:
+    return (fn.__module__ or "").partition(".")[0] in LIBRARIES
+
+
+def refuse_widening(name: str, specialized: Specialized) -> None:
+    """Raise TypeError if a float32 rule, as compiled, computes anything in float64."""
+    if specialized.dtype != np.float32:
+        return
+    dispatchers = [d for d in specialized.made.values() if isinstance(d, Dispatcher)]
+    results = [r for d in dispatchers for r in d.overloads.values()]
+    if not any(_is_float64(r, s.value) for r in results for s in _operations(r)):
+        return
+    file, line = min(_births(results))
+    raise TypeError(
+        f"rule {name!r} would compute in float64 for float32 arrays: {file}, line {line}: "
+        f"{linecache.getline(file, line).strip()!r}. Write number literals as floats "
+        "(1.0 - b, not 1 - b; 0.0, not 0), and import constants by name"
+    )
+
+
+def _operations(result: Any) -> Iterator[Any]:
+    for block in result.type_annotation.blocks.values():
+        for statement in block.body:
+            if isinstance(statement, ir.Assign):
+                yield statement
+
+
+def _is_float64(result: Any, value: Any) -> bool:
+    computes = isinstance(value, ir.Expr) and value.op in ("binop", "inplace_binop", "unary", "call")
+    signature = result.type_annotation.calltypes.get(value) if computes else None
+    return signature is not None and signature.return_type == types.float64
+
+
+def _births(results: list[Any]) -> Iterator[tuple[str, int]]:
+    """Where a float64 comes from operands none of which is one."""
+    for result in results:
+        typed = result.type_annotation.typemap
+        for statement in _operations(result):
+            if typed.get(statement.target.name) != types.float64:
+                continue
+            value = statement.value
+            operands = value.list_vars() if isinstance(value, ir.Expr) else [value]
+            known = [typed.get(getattr(v, "name", None)) for v in operands]
+            if "float64" not in " ".join(map(str, known)):
+                yield statement.loc.filename, statement.loc.line

@@ -1,0 +1,116 @@
+"""What is known of the machine, and what the compiler made."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import llvmlite.binding
+
+from ._engine import cache, host, place, threads
+from ._optimizer import Optimizer
+from ._rule import Elementwise
+
+__all__ = ["info", "inspect", "precompile"]
+
+PACKAGES = ("gnumba", "numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
+
+
+def info() -> dict[str, Any]:
+    """Versions, threads, SIMD width, CUDA, cache folder, and from what size work goes parallel.
+
+    Returns
+    -------
+    dict
+        Plain values by name; ``python -m gnumba info`` prints it.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> gn.info()["threads"] >= 1
+    True
+    """
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "cpu": llvmlite.binding.get_host_cpu_name(),
+        "simd_bits": _simd_bits(),
+        "threads": threads.count(),
+        "threading_layer": threads.layer()
+        or ("tbb, when first needed" if threads.load_tbb() else "chosen by numba when first needed"),
+        "cuda": "not used: this version computes on host arrays",
+        "cache_folder": str(cache.folder()) if cache.folder() else "none: no folder is private and writable",
+        "parallel_from_bytes": threads.parallel_from(),
+        "parallel_from_bytes_transcendental": threads.parallel_from() // 4,
+    }
+
+
+def inspect(rule: Elementwise, target: str = "cpu", dtype: Any = "float32") -> dict[str, str]:
+    """The kernel that runs for a rule or activation, as compiled.
+
+    Parameters
+    ----------
+    rule : Rule or Activation
+        An activation shows its forward kernel.
+    target : {"cpu", "parallel"}
+        What it is compiled for.
+    dtype : {"float32", "float64"}
+        The arrays' dtype.
+
+    Returns
+    -------
+    dict
+        ``"llvm"`` and ``"asm"``: text.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> sorted(gn.inspect(gn.relu))
+    ['asm', 'llvm']
+    """
+    return host.inspect(_function(rule), place.checked_dtype(dtype), host.checked_target(target))
+
+
+def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str | None = None) -> None:
+    """Compile ahead of time what a loop will need.
+
+    Parameters
+    ----------
+    optimizer_or_activation : Optimizer, Rule or Activation
+        An activation's forward, derivative and backward are compiled.
+    dtype : {"float32", "float64"}
+        The arrays' dtype.
+    target : {"cpu", "parallel"}, optional
+        Both by default.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> gn.precompile(gn.relu, target="cpu")
+    """
+    thing = optimizer_or_activation
+    targets = host.TARGETS if target is None else (host.checked_target(target),)
+    for function in getattr(thing, "functions", None) or (_function(thing),):
+        for each in targets:
+            host.sweep(function, place.checked_dtype(dtype), each)
+
+
+def _function(thing: Any) -> Elementwise:
+    function = thing.rule if isinstance(thing, Optimizer) else thing
+    if not isinstance(function, Elementwise):
+        raise TypeError(f"rule is {thing!r}, expected a rule, an optimizer or an activation")
+    return function
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _simd_bits() -> int:
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 512
+    return 256 if features.get("avx2") else 128

@@ -1,0 +1,409 @@
+"""The Optimizer: parameters in groups, their state, and the step."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._engine import place
+from ._engine.launch import launch
+from ._engine.table import Table
+from ._hyper import ANY, NOT_NEGATIVE, Range, is_fixed, restored, saved, value_at
+from ._rule import Rule
+from ._structure import are_groups, groups, is_container, keys, outline, values_like
+
+__all__ = ["Optimizer", "optimizer"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Parameter:
+    """One array to be updated: where it is held, its state, and how often it was updated."""
+
+    def __init__(self, name: str, holder: Any, key: Any, group: int) -> None:
+        self.name, self.holder, self.key, self.group = name, holder, key, group
+        self.given = holder[key]
+        self.updates = 0
+        self.state: dict[str, Array] = {}
+
+    def see(self, array: Array) -> None:
+        """Take ``array`` as the view of the memory to update."""
+        self.array, self.dtype, self.shape = array, array.dtype, array.shape
+        self.foreign = self.given is not array
+
+    def is_still_held(self) -> bool:
+        """Whether the container holds the array it held, and a tensor's memory is where it was."""
+        try:
+            held = self.holder[self.key]
+        except (KeyError, IndexError):
+            return False
+        return held is self.given and (
+            not self.foreign or place.same_elements(place.seen(self.name, held), self.array)
+        )
+
+
+class Optimizer:
+    """Parameters, their state, and a step: the base of all optimizers.
+
+    Made by a subclass such as `Adam`, or by ``gnumba.optimizer`` for a rule of your own.
+
+    Attributes
+    ----------
+    rule : Rule
+        The scalar update rule.
+    t : int
+        Steps taken.
+    lr : float
+        The learning rate of the next step (the first group's); setting it sets every group and
+        replaces a schedule.
+    groups : list of dict
+        The groups: ``"params"``, ``"name"`` and the hyperparameters, which may be changed.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {}
+
+    def __init__(self, rule: Rule, params: Any, hyper: Mapping[str, Any]) -> None:
+        self.rule = rule
+        self.t = 0
+        self._names = tuple(hyper)
+        self._grouped = are_groups(params)
+        self.groups = groups(params, hyper)
+        self._known: dict[str, tuple[list[Any], Mapping[str, Any]]] = {}
+        for group in self.groups:
+            self._values(group)
+        self._parameters = list(self._enumerate())
+        self._see()
+        for p in self._parameters:
+            p.state = {name: self._first_state(name, p.array) for name in rule.state}
+        self._lay_out()
+
+    # What a kind of optimizer adds: how hyperparameters become the rule's scalars.
+
+    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+        """The rule's scalars for a parameter's ``t``-th update (1, 2, …), on the host in float64."""
+        return hyper
+
+    # The step.
+
+    def step(self, grads: Any) -> None:
+        """Update every parameter once, in place.
+
+        Parameters
+        ----------
+        grads : array, list, tuple or dict
+            Gradients in the structure of ``params`` (for groups: a list, each entry in the
+            structure of that group's ``"params"``), each of its parameter's shape and dtype.
+            ``None`` leaves that parameter and its state alone. Gradients are never written.
+
+        Raises
+        ------
+        ValueError
+            If the structure, a name or a shape differs, a hyperparameter is out of range, or the
+            container no longer holds the arrays it was given. Nothing has changed then.
+        TypeError
+            If a gradient is no array, or has another dtype than its parameter.
+        """
+        gradients = self._matched(grads)
+        values = [self._values(group) for group in self.groups]
+        work = [
+            (table, self._scalars(updates, values[group])) for table, group, updates in self._bound(gradients)
+        ]
+        for table, scalars in work:
+            launch(table, scalars)
+        for p, g in zip(self._parameters, gradients, strict=True):
+            p.updates += g is not None
+        self.t += 1
+
+    def _matched(self, grads: Any) -> list[Array | None]:
+        """Gradients in the order of the parameters, checked."""
+        gradients = self._flat(grads)
+        for k, (p, g) in enumerate(zip(self._parameters, gradients, strict=True)):
+            if not p.is_still_held():
+                raise ValueError(
+                    f"parameter {p.name} is no longer the array the optimizer was given: "
+                    "update it in place (p[...] = other), or make a new optimizer"
+                )
+            if g is None or (type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape):
+                continue
+            gradients[k] = place.check_gradient(p.name, g, p.array)
+        return gradients
+
+    def _flat(self, grads: Any) -> list[Any]:
+        """Gradients in the order of the parameters, as they are."""
+        if not self._grouped:
+            return values_like("grads", grads, self.groups[0]["params"])
+        if not isinstance(grads, (list, tuple)) or len(grads) != len(self.groups):
+            raise ValueError(
+                f"grads is {outline(grads)}, expected a list of {len(self.groups)} groups' gradients"
+            )
+        flat: list[Any] = []
+        for group, entry in zip(self.groups, grads, strict=True):
+            flat += values_like(f"grads of group {group['name']}", entry, group["params"])
+        return flat
+
+    def _bound(self, gradients: list[Array | None]) -> Iterator[tuple[Table, int, int]]:
+        """Tables with their gradients: parameters of one group, dtype and number of updates."""
+        for group, table, members in self._tables:
+            counts = {p.updates + 1 for k, p in members if gradients[k] is not None}
+            if len(counts) == 1:
+                for row, (k, _) in enumerate(members):
+                    table.bind(row, gradients[k])
+                yield table, group, counts.pop()
+            else:
+                for count in counts:
+                    chosen = [k for k, p in members if p.updates + 1 == count and gradients[k] is not None]
+                    yield self._table(chosen, gradients), group, count
+
+    def _table(self, chosen: list[int], gradients: list[Array | None]) -> Table:
+        """A table of these parameters; of a parameter in its gradient's place where there is none yet."""
+        rows = []
+        for k in chosen:
+            p, g = self._parameters[k], gradients[k]
+            rows.append((p.array, p.array if g is None else g, *p.state.values()))
+        return Table(self.rule, rows)
+
+    def _scalars(self, updates: int, values: Mapping[str, Any]) -> tuple[float, ...]:
+        made = self.scalars(updates, **values)
+        return tuple([float(made[name]) for name in self.rule.scalars])
+
+    # Hyperparameters.
+
+    def _values(self, group: dict[str, Any]) -> Mapping[str, Any]:
+        """The group's hyperparameters for the next step, checked; numbers only when they changed."""
+        given = [group[name] for name in self._names]
+        known = self._known.get(group["name"])
+        if known and all(map(operator.is_, given, known[0])):
+            return known[1]
+        values = self._values_at(self.t, group)
+        if is_fixed(given):
+            self._known[group["name"]] = (given, values)
+        return values
+
+    def _values_at(self, t: int, group: Mapping[str, Any]) -> dict[str, Any]:
+        """A group's hyperparameters after ``t`` steps, checked."""
+        return {name: value_at(t, name, group[name], self.ranges.get(name, ANY)) for name in self._names}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step; setting it sets every group and replaces a schedule."""
+        if "lr" not in self._names:
+            raise AttributeError(f"{self.rule.name} has no lr, its hyperparameters are {self._names}")
+        return float(value_at(self.t, "lr", self.groups[0]["lr"], ANY))
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        value_at(self.t, "lr", value, self.ranges.get("lr", ANY))
+        for group in self.groups:
+            group["lr"] = value
+
+    # State.
+
+    def state_dict(self) -> dict[str, Any]:
+        """A plain dict of copies: steps, hyperparameters, and each parameter's state by its name.
+
+        Returns
+        -------
+        dict
+            ``{"rule": name, "t": steps, "groups": {name: {hyperparameter: value}},
+            "state": {parameter: {"updates": count, state name: array}}}``. A hyperparameter with
+            a schedule holds the schedule's own ``state_dict()``, or None.
+        """
+        return {
+            "rule": self.rule.name,
+            "t": self.t,
+            "groups": {g["name"]: {name: saved(g[name]) for name in self._names} for g in self.groups},
+            "state": {
+                p.name: {"updates": p.updates, **{name: s.copy() for name, s in p.state.items()}}
+                for p in self._parameters
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of ``state_dict``; the next step gives the bits it would have given.
+
+        Parameters
+        ----------
+        state : dict
+            From ``state_dict`` of an optimizer with the same rule, groups and parameter names.
+
+        Raises
+        ------
+        ValueError
+            If anything does not fit: rule, names, shapes, dtypes, a number where a schedule is.
+            Nothing has changed then.
+        """
+        _check_fits("state", state, self.state_dict())
+        hyper = [
+            {name: restored(name, group[name], state["groups"][group["name"]][name]) for name in self._names}
+            for group in self.groups
+        ]
+        for values in hyper:
+            self._values_at(int(state["t"]), values)
+        for group, values in zip(self.groups, hyper, strict=True):
+            theirs = state["groups"][group["name"]]
+            for name, value in values.items():
+                if hasattr(value, "load_state_dict"):
+                    value.load_state_dict(theirs[name])
+            group.update(values)
+        for p in self._parameters:
+            p.updates = int(state["state"][p.name]["updates"])
+            for name, array in p.state.items():
+                array[...] = state["state"][p.name][name]
+        self.t = int(state["t"])
+
+    # Parameters.
+
+    def _enumerate(self) -> Iterator[Parameter]:
+        for index, group in enumerate(self.groups):
+            params = group["params"]
+            prefix = f"{group['name']}/" if self._grouped else ""
+            held = params if is_container(params) else [params]
+            for key in keys(held):
+                yield Parameter(f"{prefix}{key}", held, key, index)
+
+    def _see(self) -> None:
+        """Find the parameters' memory."""
+        given = {p.name: p.given for p in self._parameters}
+        if len(given) < len(self._parameters) or not given:
+            names = [p.name for p in self._parameters]
+            raise ValueError(f"params has the names {names}, expected at least one, each once")
+        for p, array in zip(self._parameters, place.check_parameters(given), strict=True):
+            p.see(array)
+
+    def _first_state(self, name: str, array: Array) -> Array:
+        return np.full_like(array, self.rule.initial.get(name, 0.0), subok=False)
+
+    def _lay_out(self) -> None:
+        """Make the tables: parameters of one group and dtype."""
+        members: dict[tuple[int, np.dtype[Any]], list[tuple[int, Parameter]]] = {}
+        for k, p in enumerate(self._parameters):
+            members.setdefault((p.group, p.array.dtype), []).append((k, p))
+        none: list[Array | None] = [None] * len(self._parameters)
+        self._tables = [
+            (group, self._table([k for k, _ in chosen], none), chosen)
+            for (group, _), chosen in members.items()
+        ]
+
+    # Copies: tables hold addresses, so a copy makes its own.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_tables"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._see()
+        self._lay_out()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}"]
+        for group in self.groups:
+            hyper = ", ".join(f"{name}={_shown(group[name])}" for name in self._names)
+            count = sum(p.group == self.groups.index(group) for p in self._parameters)
+            lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
+        return "\n".join(lines) + ")"
+
+
+class RuleOptimizer(Optimizer):
+    """An optimizer of a user's rule; see `optimizer`."""
+
+    ranges: ClassVar[Mapping[str, Range]] = {"lr": NOT_NEGATIVE}
+
+    def __init__(
+        self,
+        rule: Rule,
+        params: Any,
+        scalars: Callable[..., Mapping[str, float]] | None,
+        hyper: Mapping[str, Any],
+    ) -> None:
+        self._to_scalars = scalars
+        super().__init__(rule, params, hyper)
+        given = set(self.scalars(1, **self._values(self.groups[0])))
+        if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
+            raise TypeError(
+                f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
+                f"expected those of rule {rule.name!r}: {list(rule.scalars)}"
+            )
+
+    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
+
+
+def optimizer(
+    rule: Rule,
+    params: Any,
+    *,
+    scalars: Callable[..., Mapping[str, float]] | None = None,
+    **hyper: Any,
+) -> Optimizer:
+    """A full optimizer of any update rule: every target, groups, schedules, state.
+
+    Parameters
+    ----------
+    rule : Rule
+        Made by ``gnumba.rule``.
+    params : array, list, tuple, dict, or list of groups
+        What to update, in place.
+    scalars : callable, optional
+        ``scalars(t, **hyper) -> dict`` maps the hyperparameters to the rule's scalars, once a
+        step, on the host, in float64; ``t`` is 1 for a parameter's first update. Without it the
+        hyperparameters are the scalars.
+    **hyper : float or callable
+        Hyperparameters; a callable is a schedule of the steps taken.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    TypeError
+        If ``rule`` is no rule, or its scalars are not those that ``hyper`` and ``scalars`` give.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> @gn.rule
+    ... def lion(p, g, m, /, lr, beta1, beta2):
+    ...     "Lion. Chen et al. 2023, arXiv:2302.06675."
+    ...     u = beta1 * m + (1.0 - beta1) * g
+    ...     return p - lr * gn.elementary.sign(u), beta2 * m + (1.0 - beta2) * g
+    >>> w = np.array([1.0, -1.0])
+    >>> opt = gn.optimizer(lion, w, lr=0.25, beta1=0.9, beta2=0.99)
+    >>> opt.step(np.array([3.0, -2.0]))
+    >>> w
+    array([ 0.75, -0.75])
+    """
+    if not isinstance(rule, Rule):
+        raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
+    return RuleOptimizer(rule, params, scalars, hyper)
+
+
+def _check_fits(where: str, state: Any, mine: Any) -> None:
+    """ValueError unless ``state`` is built as ``mine``; hyperparameters are looked at later."""
+    if isinstance(mine, dict):
+        if not isinstance(state, Mapping) or state.keys() != mine.keys():
+            names = list(state) if isinstance(state, Mapping) else outline(state)
+            raise ValueError(f"{where} has {names}, expected {list(mine)}")
+        for key, value in mine.items():
+            if where != "state['groups']":
+                _check_fits(f"{where}[{key!r}]", state[key], value)
+            elif not isinstance(state[key], Mapping) or state[key].keys() != value.keys():
+                raise ValueError(f"{where}[{key!r}] is {state[key]!r}, expected the names {list(value)}")
+    elif isinstance(mine, np.ndarray):
+        given = (getattr(state, "dtype", type(state).__name__), getattr(state, "shape", ()))
+        if given != (mine.dtype, mine.shape):
+            raise ValueError(f"{where} is {given[0]} {given[1]}, expected {mine.dtype} {mine.shape}")
+    elif isinstance(mine, str):
+        if state != mine:
+            raise ValueError(f"{where} is {state!r}, expected {mine!r}")
+    elif not isinstance(state, (int, np.integer)) or state < 0:
+        raise ValueError(f"{where} is {state!r}, expected a count")
+
+
+def _shown(value: Any) -> str:
+    if hasattr(value, "__code__") or (callable(value) and type(value).__repr__ is object.__repr__):
+        return getattr(value, "__name__", type(value).__name__)
+    return repr(value)

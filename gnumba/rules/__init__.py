@@ -1,0 +1,4 @@
+"""The maths: floats in, floats out."""
+
+from .activations import *  # noqa: F403
+from .updates import *  # noqa: F403

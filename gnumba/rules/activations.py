@@ -1,0 +1,139 @@
+"""Activations, each beside its derivative: from x, and from y = f(x) where that is cheaper.
+
+Written so that nan stays nan (`x <= 0` is false for it) and both branches of a conditional can be
+computed: a loop over such a function becomes SIMD.
+"""
+
+from ..elementary import FAR, clip, exp, expm1, scaled_exp, tanh
+
+__all__ = [
+    "elu",
+    "elu_derivative",
+    "elu_derivative_from_y",
+    "leaky_relu",
+    "leaky_relu_derivative",
+    "prelu",
+    "prelu_backward",
+    "relu",
+    "relu_derivative",
+    "selu",
+    "selu_derivative",
+    "selu_derivative_from_y",
+    "sigmoid",
+    "sigmoid_derivative",
+    "sigmoid_derivative_from_y",
+    "silu",
+    "silu_derivative",
+    "tanh",
+    "tanh_derivative",
+    "tanh_derivative_from_y",
+]
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_LAMBDA = 1.0507009873554804934193349852946
+SELU_LAMBDA_ALPHA = SELU_LAMBDA * SELU_ALPHA
+
+
+def sigmoid(x):
+    """1 / (1 + e⁻ˣ)."""
+    w, s = scaled_exp(-x)
+    return s / (s + w)
+
+
+def sigmoid_derivative(x):
+    """σ(x)(1 − σ(x)), as e / (1 + e)² with e = e^−|x|, which never cancels."""
+    e = exp(-abs(x))
+    return e / ((1.0 + e) * (1.0 + e))
+
+
+def sigmoid_derivative_from_y(y):
+    """y(1 − y)."""
+    return y * (1.0 - y)
+
+
+def tanh_derivative(x):
+    """1 − tanh² x, as 4e / (1 + e)² with e = e^−2|x|, which never cancels."""
+    e = exp(-2.0 * abs(x))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
+def tanh_derivative_from_y(y):
+    """1 − y²."""
+    return (1.0 - y) * (1.0 + y)
+
+
+def relu(x):
+    """max(0, x). Nair & Hinton 2010."""
+    return 0.0 if x <= 0.0 else x
+
+
+def relu_derivative(x):
+    """1 right of 0, else 0."""
+    return 0.0 if x <= 0.0 else (1.0 if x > 0.0 else x)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """x, or negative_slope·x left of 0. Maas, Hannun & Ng 2013."""
+    return x if x > 0.0 else negative_slope * x
+
+
+def leaky_relu_derivative(x, negative_slope):
+    """1 right of 0, else negative_slope."""
+    return 1.0 if x > 0.0 else (negative_slope if x <= 0.0 else x)
+
+
+def prelu(x, alpha):
+    """x, or αx left of 0, α learned. He et al. 2015, arXiv:1502.01852."""
+    return x if x > 0.0 else alpha * x
+
+
+def prelu_backward(dy, x, alpha):
+    """dL/dx, and each element's share of dL/dα."""
+    slope = 1.0 if x > 0.0 else (alpha if x <= 0.0 else x)
+    return dy * slope, dy * (0.0 if x > 0.0 else x)
+
+
+def elu(x, alpha=1.0):
+    """x, or α(eˣ − 1) left of 0. Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289."""
+    return alpha * expm1(x) if x < 0.0 else x
+
+
+def elu_derivative(x, alpha):
+    """1 right of 0, else αeˣ."""
+    return 1.0 if x > 0.0 else alpha * exp(x)
+
+
+def elu_derivative_from_y(y, alpha):
+    """1 right of 0, else y + α; right for α ≥ 0, where y has the sign of x."""
+    return 1.0 if y > 0.0 else y + alpha
+
+
+def selu(x):
+    """λ·ELU, its λ and α keep mean 0 and variance 1. Klambauer et al. 2017, arXiv:1706.02515."""
+    return SELU_LAMBDA_ALPHA * expm1(x) if x < 0.0 else SELU_LAMBDA * x
+
+
+def selu_derivative(x):
+    """λ right of 0, else λαeˣ."""
+    return SELU_LAMBDA if x > 0.0 else SELU_LAMBDA_ALPHA * exp(x)
+
+
+def selu_derivative_from_y(y):
+    """λ right of 0, else y + λα."""
+    return SELU_LAMBDA if y > 0.0 else y + SELU_LAMBDA_ALPHA
+
+
+def silu(x):
+    """x·σ(x). Ramachandran, Zoph & Le 2017, arXiv:1710.05941."""
+    x = -FAR if x < -FAR else x
+    w, s = scaled_exp(-x)
+    return x * s / (s + w)
+
+
+def silu_derivative(x):
+    """σ(x)(1 + x(1 − σ(x))); beyond ±FAR it is 1 or 0, where inf·0 would be nan."""
+    x = clip(x, -FAR, FAR)
+    e = exp(-abs(x))
+    near, far = 1.0 / (1.0 + e), e / (1.0 + e)  # σ(|x|) and σ(−|x|), neither by cancellation
+    sigma, rest = (near, far) if x >= 0.0 else (far, near)
+    return sigma * (1.0 + x * rest)

@@ -1,0 +1,87 @@
+"""Update rules, simplest first: one function an optimizer, in the symbols of the papers.
+
+``lr`` may arrive with a bias correction folded in; ``one_minus_beta`` and every correction are
+computed once a step on the host in float64, since 1 − 0.999 in float32 is off by 1e-5.
+``weight_decay`` is the L2 term, g + λθ; ``shrink`` is decoupled decay's factor, 1 − ηλ.
+"""
+
+from .._rule import rule
+from ..elementary import sqrt
+
+__all__ = [
+    "adagrad",
+    "adam",
+    "adamw",
+    "heavy_ball",
+    "momentum",
+    "nesterov",
+    "rmsprop",
+    "sgd",
+]
+
+
+@rule
+def sgd(p, g, /, lr, weight_decay, shrink):
+    """Gradient descent. Robbins & Monro 1951."""
+    return shrink * p - lr * (g + weight_decay * p)
+
+
+@rule
+def heavy_ball(p, g, v, /, lr, mu, one_minus_tau, weight_decay, shrink):
+    """SGD with momentum μ and dampening τ. Polyak 1964."""
+    v = mu * v + one_minus_tau * (g + weight_decay * p)
+    return shrink * p - lr * v, v
+
+
+@rule
+def nesterov(p, g, v, /, lr, mu, one_minus_tau, weight_decay, shrink):
+    """SGD with Nesterov's momentum. Nesterov 1983; this form Sutskever et al. 2013."""
+    g = one_minus_tau * (g + weight_decay * p)
+    v = mu * v + g
+    return shrink * p - lr * (g + mu * v), v
+
+
+@rule
+def momentum(p, g, v, /, lr, beta, one_minus_beta, weight_decay, shrink):
+    """Momentum, the averaging form: v is a moving mean of the gradients. Polyak 1964."""
+    v = beta * v + one_minus_beta * (g + weight_decay * p)
+    return shrink * p - lr * v, v
+
+
+@rule
+def adagrad(p, g, G, /, lr, eps, eps_root, weight_decay):  # noqa: N803
+    """AdaGrad. Duchi, Hazan & Singer 2011."""
+    g = g + weight_decay * p
+    G = G + g * g  # noqa: N806
+    return p - lr * g / (sqrt(G + eps_root) + eps), G
+
+
+@rule
+def rmsprop(p, g, E, /, lr, decay, one_minus_decay, eps, eps_root, weight_decay):  # noqa: N803
+    """RMSProp. Tieleman & Hinton 2012."""
+    g = g + weight_decay * p
+    E = decay * E + one_minus_decay * (g * g)  # noqa: N806
+    return p - lr * g / (sqrt(E + eps_root) + eps), E
+
+
+@rule
+def adam(
+    p, g, m, v, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root, weight_decay,
+):  # fmt: skip
+    """Adam. Kingma & Ba 2015, arXiv:1412.6980; lr holds 1/(1 − β₁ᵗ), v_correction is 1/(1 − β₂ᵗ)."""
+    g = g + weight_decay * p
+    m = beta1 * m + one_minus_beta1 * g
+    v = beta2 * v + one_minus_beta2 * (g * g)
+    return p - lr * m / (sqrt(v * v_correction + eps_root) + eps), m, v
+
+
+@rule
+def adamw(
+    p, g, m, v, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root, shrink,
+):  # fmt: skip
+    """AdamW. Loshchilov & Hutter 2019, arXiv:1711.05101; lr and v_correction as in Adam."""
+    m = beta1 * m + one_minus_beta1 * g
+    v = beta2 * v + one_minus_beta2 * (g * g)
+    return shrink * p - lr * m / (sqrt(v * v_correction + eps_root) + eps), m, v
