@@ -45,10 +45,9 @@ def value_at(t: int, name: str, given: Any, allowed: Range) -> Any:
     return number
 
 
-def is_fixed(given: list[Any]) -> bool:
-    """Whether hyperparameters can only change by being replaced: numbers and tuples of numbers."""
-    flat = [item for value in given for item in (value if isinstance(value, tuple) else (value,))]
-    return all(isinstance(item, Real) for item in flat)
+def is_fixed(given: Any) -> bool:
+    """Whether a hyperparameter can only change by being replaced: a number or a tuple of numbers."""
+    return all(isinstance(item, Real) for item in (given if isinstance(given, tuple) else (given,)))
 
 
 def saved(given: Any) -> Any:

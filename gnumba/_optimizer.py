@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -11,9 +10,9 @@ import numpy as np
 from ._engine import place
 from ._engine.launch import launch
 from ._engine.table import Table
-from ._hyper import ANY, NOT_NEGATIVE, Range, is_fixed, restored, saved, value_at
+from ._hyper import NOT_NEGATIVE, Range, restored, saved
 from ._rule import Rule
-from ._structure import are_groups, groups, is_container, keys, outline, values_like
+from ._structure import Group, are_groups, groups, is_container, keys, outline, values_like
 
 __all__ = ["Optimizer", "optimizer"]
 
@@ -21,18 +20,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Parameter:
-    """One array to be updated: where it is held, its state, and how often it was updated."""
+    """One array to be updated: where it is held, its state, and its row in a table."""
+
+    table: Table
+    row: int
 
     def __init__(self, name: str, holder: Any, key: Any, group: int) -> None:
         self.name, self.holder, self.key, self.group = name, holder, key, group
         self.given = holder[key]
-        self.updates = 0
         self.state: dict[str, Array] = {}
+        self.missed = 0  # steps without a gradient; all others updated it
 
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
         self.array, self.dtype, self.shape = array, array.dtype, array.shape
         self.foreign = self.given is not array
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "table"}
 
     def is_still_held(self) -> bool:
         """Whether the container holds the array it held, and a tensor's memory is where it was."""
@@ -70,10 +75,7 @@ class Optimizer:
         self.t = 0
         self._names = tuple(hyper)
         self._grouped = are_groups(params)
-        self.groups = groups(params, hyper)
-        self._known: dict[str, tuple[list[Any], Mapping[str, Any]]] = {}
-        for group in self.groups:
-            self._values(group)
+        self.groups = groups(params, hyper, self.ranges)
         self._parameters = list(self._enumerate())
         self._see()
         for p in self._parameters:
@@ -106,30 +108,31 @@ class Optimizer:
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
         """
-        gradients = self._matched(grads)
-        values = [self._values(group) for group in self.groups]
-        work = [
-            (table, self._scalars(updates, values[group])) for table, group, updates in self._bound(gradients)
-        ]
+        missing = self._bind(self._flat(grads))
+        work = [(table, self._scalars(group, update)) for table, group, update in self._work()]
         for table, scalars in work:
             launch(table, scalars)
-        for p, g in zip(self._parameters, gradients, strict=True):
-            p.updates += g is not None
+        for p in missing:
+            p.missed += 1
         self.t += 1
 
-    def _matched(self, grads: Any) -> list[Array | None]:
-        """Gradients in the order of the parameters, checked."""
-        gradients = self._flat(grads)
-        for k, (p, g) in enumerate(zip(self._parameters, gradients, strict=True)):
+    def _bind(self, gradients: list[Any]) -> list[Parameter]:
+        """Check every gradient and bind it to its parameter's row; the parameters without one."""
+        missing = []
+        for p, g in zip(self._parameters, gradients, strict=True):
             if not p.is_still_held():
                 raise ValueError(
                     f"parameter {p.name} is no longer the array the optimizer was given: "
                     "update it in place (p[...] = other), or make a new optimizer"
                 )
-            if g is None or (type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape):
-                continue
-            gradients[k] = place.check_gradient(p.name, g, p.array)
-        return gradients
+            if type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape:
+                p.table.bind(p.row, g)
+            elif g is not None:
+                p.table.bind(p.row, place.check_gradient(p.name, g, p.array))
+            else:
+                p.table.leave_out(p.row)
+                missing.append(p)
+        return missing
 
     def _flat(self, grads: Any) -> list[Any]:
         """Gradients in the order of the parameters, as they are."""
@@ -144,58 +147,33 @@ class Optimizer:
             flat += values_like(f"grads of group {group['name']}", entry, group["params"])
         return flat
 
-    def _bound(self, gradients: list[Array | None]) -> Iterator[tuple[Table, int, int]]:
-        """Tables with their gradients: parameters of one group, dtype and number of updates."""
-        for group, table, members in self._tables:
-            counts = {p.updates + 1 for k, p in members if gradients[k] is not None}
-            if len(counts) == 1:
-                for row, (k, _) in enumerate(members):
-                    table.bind(row, gradients[k])
-                yield table, group, counts.pop()
-            else:
-                for count in counts:
-                    chosen = [k for k, p in members if p.updates + 1 == count and gradients[k] is not None]
-                    yield self._table(chosen, gradients), group, count
+    def _work(self) -> list[tuple[Table, int, int]]:
+        """Tables, the group of each, and which update of its parameters it is."""
+        work = []
+        for table, group, members in self._tables:
+            missed = {p.missed for p in members}
+            for count in missed:
+                part = table
+                if len(missed) > 1:
+                    part = table.only({p.row for p in members if p.missed == count})
+                work.append((part, group, self.t + 1 - count))
+        return work
 
-    def _table(self, chosen: list[int], gradients: list[Array | None]) -> Table:
-        """A table of these parameters; of a parameter in its gradient's place where there is none yet."""
-        rows = []
-        for k in chosen:
-            p, g = self._parameters[k], gradients[k]
-            rows.append((p.array, p.array if g is None else g, *p.state.values()))
-        return Table(self.rule, rows)
-
-    def _scalars(self, updates: int, values: Mapping[str, Any]) -> tuple[float, ...]:
-        made = self.scalars(updates, **values)
-        return tuple([float(made[name]) for name in self.rule.scalars])
+    def _scalars(self, group: int, update: int) -> tuple[float, ...]:
+        made = self.scalars(update, **self.groups[group].values_at(self.t))
+        return tuple(map(made.__getitem__, self.rule.scalars))
 
     # Hyperparameters.
-
-    def _values(self, group: dict[str, Any]) -> Mapping[str, Any]:
-        """The group's hyperparameters for the next step, checked; numbers only when they changed."""
-        given = [group[name] for name in self._names]
-        known = self._known.get(group["name"])
-        if known and all(map(operator.is_, given, known[0])):
-            return known[1]
-        values = self._values_at(self.t, group)
-        if is_fixed(given):
-            self._known[group["name"]] = (given, values)
-        return values
-
-    def _values_at(self, t: int, group: Mapping[str, Any]) -> dict[str, Any]:
-        """A group's hyperparameters after ``t`` steps, checked."""
-        return {name: value_at(t, name, group[name], self.ranges.get(name, ANY)) for name in self._names}
 
     @property
     def lr(self) -> float:
         """The learning rate of the next step; setting it sets every group and replaces a schedule."""
         if "lr" not in self._names:
             raise AttributeError(f"{self.rule.name} has no lr, its hyperparameters are {self._names}")
-        return float(value_at(self.t, "lr", self.groups[0]["lr"], ANY))
+        return float(self.groups[0].values_at(self.t)["lr"])
 
     @lr.setter
     def lr(self, value: Any) -> None:
-        value_at(self.t, "lr", value, self.ranges.get("lr", ANY))
         for group in self.groups:
             group["lr"] = value
 
@@ -216,7 +194,7 @@ class Optimizer:
             "t": self.t,
             "groups": {g["name"]: {name: saved(g[name]) for name in self._names} for g in self.groups},
             "state": {
-                p.name: {"updates": p.updates, **{name: s.copy() for name, s in p.state.items()}}
+                p.name: {"updates": self.t - p.missed, **{name: s.copy() for name, s in p.state.items()}}
                 for p in self._parameters
             },
         }
@@ -241,7 +219,7 @@ class Optimizer:
             for group in self.groups
         ]
         for values in hyper:
-            self._values_at(int(state["t"]), values)
+            Group((), "", values, self.ranges).values_at(int(state["t"]))
         for group, values in zip(self.groups, hyper, strict=True):
             theirs = state["groups"][group["name"]]
             for name, value in values.items():
@@ -249,7 +227,7 @@ class Optimizer:
                     value.load_state_dict(theirs[name])
             group.update(values)
         for p in self._parameters:
-            p.updates = int(state["state"][p.name]["updates"])
+            p.missed = int(state["t"]) - int(state["state"][p.name]["updates"])
             for name, array in p.state.items():
                 array[...] = state["state"][p.name][name]
         self.t = int(state["t"])
@@ -277,15 +255,16 @@ class Optimizer:
         return np.full_like(array, self.rule.initial.get(name, 0.0), subok=False)
 
     def _lay_out(self) -> None:
-        """Make the tables: parameters of one group and dtype."""
-        members: dict[tuple[int, np.dtype[Any]], list[tuple[int, Parameter]]] = {}
-        for k, p in enumerate(self._parameters):
-            members.setdefault((p.group, p.array.dtype), []).append((k, p))
-        none: list[Array | None] = [None] * len(self._parameters)
-        self._tables = [
-            (group, self._table([k for k, _ in chosen], none), chosen)
-            for (group, _), chosen in members.items()
-        ]
+        """Make the tables: parameters of one group and dtype, until a step binds their gradients."""
+        members: dict[tuple[int, np.dtype[Any]], list[Parameter]] = {}
+        for p in self._parameters:
+            members.setdefault((p.group, p.dtype), []).append(p)
+        self._tables = []
+        for (group, _), chosen in members.items():
+            table = Table(self.rule, [(p.array, p.array, *p.state.values()) for p in chosen])
+            for row, p in enumerate(chosen):
+                p.table, p.row = table, row
+            self._tables.append((table, group, chosen))
 
     # Copies: tables hold addresses, so a copy makes its own.
 
@@ -299,9 +278,9 @@ class Optimizer:
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}"]
-        for group in self.groups:
+        for index, group in enumerate(self.groups):
             hyper = ", ".join(f"{name}={_shown(group[name])}" for name in self._names)
-            count = sum(p.group == self.groups.index(group) for p in self._parameters)
+            count = sum(p.group == index for p in self._parameters)
             lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
         return "\n".join(lines) + ")"
 
@@ -320,7 +299,7 @@ class RuleOptimizer(Optimizer):
     ) -> None:
         self._to_scalars = scalars
         super().__init__(rule, params, hyper)
-        given = set(self.scalars(1, **self._values(self.groups[0])))
+        given = set(self.scalars(1, **self.groups[0].values_at(0)))
         if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
             raise TypeError(
                 f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
@@ -328,7 +307,8 @@ class RuleOptimizer(Optimizer):
             )
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
+        made = hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
+        return {name: float(value) for name, value in made.items()}
 
 
 def optimizer(
@@ -404,6 +384,5 @@ def _check_fits(where: str, state: Any, mine: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    if hasattr(value, "__code__") or (callable(value) and type(value).__repr__ is object.__repr__):
-        return getattr(value, "__name__", type(value).__name__)
-    return repr(value)
+    """A hyperparameter for repr: functions by their name."""
+    return value.__name__ if hasattr(value, "__name__") else repr(value)

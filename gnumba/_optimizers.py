@@ -23,6 +23,25 @@ RANGES = {
 }
 
 
+def _moments(
+    t: int, lr: float, betas: tuple[float, float], eps: float, eps_root: float, weight_decay: float
+) -> dict[str, float]:
+    """The scalars of Adam and AdamW; the first moment's bias correction goes into lr."""
+    beta1, beta2 = betas
+    return {
+        "lr": lr / (1.0 - beta1**t),
+        "beta1": beta1,
+        "one_minus_beta1": 1.0 - beta1,
+        "beta2": beta2,
+        "one_minus_beta2": 1.0 - beta2,
+        "v_correction": 1.0 / (1.0 - beta2**t),
+        "eps": eps,
+        "eps_root": eps_root,
+        "weight_decay": weight_decay,
+        "shrink": 1.0 - lr * weight_decay,
+    }
+
+
 class SGD(Optimizer):
     """Gradient descent, with momentum, dampening and Nesterov's form as options.
 
@@ -336,8 +355,7 @@ class Adam(Optimizer):
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(rules.adam, params, hyper)
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return _moments(t, **hyper)
+    scalars = staticmethod(_moments)  # type: ignore[assignment]
 
 
 class AdamW(Optimizer):
@@ -396,21 +414,7 @@ class AdamW(Optimizer):
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(rules.adamw, params, hyper)
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return _moments(t, **hyper) | {"shrink": 1.0 - hyper["lr"] * hyper["weight_decay"]}
-
-
-def _moments(t: int, *, lr: float, betas: tuple[float, float], **hyper: float) -> dict[str, float]:
-    """The scalars of Adam and AdamW; the first moment's bias correction goes into lr."""
-    beta1, beta2 = betas
-    return hyper | {
-        "lr": lr / (1.0 - beta1**t),
-        "beta1": beta1,
-        "one_minus_beta1": 1.0 - beta1,
-        "beta2": beta2,
-        "one_minus_beta2": 1.0 - beta2,
-        "v_correction": 1.0 / (1.0 - beta2**t),
-    }
+    scalars = staticmethod(_moments)  # type: ignore[assignment]
 
 
 def _decayed(lr: float, weight_decay: float, decoupled: bool) -> dict[str, float]:

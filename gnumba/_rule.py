@@ -17,6 +17,8 @@ class Elementwise:
     engine knows of the maths it compiles.
     """
 
+    __qualname__: str
+
     def __init__(
         self,
         fn: Callable[..., Any],
@@ -31,9 +33,9 @@ class Elementwise:
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """The function itself, as plain Python."""
-        return self.fn(*args)
+        return self.fn(*args, **named)
 
     @functools.cache  # noqa: B019  one small object a pair, for the life of the rule
     def onto(self, out: str, target: str) -> Elementwise:

@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
+
+from ._hyper import ANY, Range, is_fixed, value_at
 
 
 def are_groups(params: Any) -> bool:
     return isinstance(params, (list, tuple)) and any(isinstance(entry, Mapping) for entry in params)
 
 
-def groups(params: Any, hyper: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A dict a group: its parameters, its name, every hyperparameter."""
+class Group(MutableMapping[str, Any]):
+    """A group of parameters: ``"params"``, ``"name"`` and hyperparameters, checked as they are set."""
+
+    def __init__(self, params: Any, name: str, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+        self._items = {"params": params, "name": name, **hyper}
+        self._ranges = {key: ranges.get(key, ANY) for key in hyper}
+        self._fixed: dict[str, Any] | None = None
+        self.values_at(0)
+
+    def values_at(self, t: int) -> dict[str, Any]:
+        """The hyperparameters after ``t`` steps, checked; computed once as long as all are numbers."""
+        if self._fixed is not None:
+            return self._fixed
+        values = {key: value_at(t, key, self._items[key], allowed) for key, allowed in self._ranges.items()}
+        if all(is_fixed(self._items[key]) for key in self._ranges):
+            self._fixed = values
+        return values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in self._ranges:
+            raise ValueError(
+                f"group {self['name']} has no hyperparameter {key!r}, expected {list(self._ranges)}"
+            )
+        if is_fixed(value):
+            value_at(0, key, value, self._ranges[key])
+        self._items[key], self._fixed = value, None
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError(f"{key!r} cannot be deleted from group {self['name']}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> list[Group]:
+    """The groups in ``params``; without groups, one that holds all."""
     if not are_groups(params):
-        return [{"params": params, "name": "0", **hyper}]
-    groups = []
+        return [Group(params, "0", hyper, ranges)]
+    made = []
     for k, entry in enumerate(params):
         if not isinstance(entry, Mapping) or "params" not in entry:
             raise ValueError(f"params[{k}] is {outline(entry)}, expected a group: a dict with 'params'")
-        if unknown := sorted(set(entry) - {"params", "name", *hyper}):
+        own = {key: value for key, value in entry.items() if key not in ("params", "name")}
+        if unknown := sorted(own.keys() - hyper.keys()):
             raise ValueError(f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}")
-        groups.append(
-            {"params": entry["params"], "name": str(entry.get("name", k)), **hyper} | _overrides(entry)
-        )
-    names = [group["name"] for group in groups]
+        made.append(Group(entry["params"], str(entry.get("name", k)), {**hyper, **own}, ranges))
+    names = [group["name"] for group in made]
     if len(set(names)) < len(names):
         raise ValueError(f"the groups' names are {names}, expected each once")
-    return groups
-
-
-def _overrides(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name not in ("params", "name")}
+    return made
 
 
 def is_container(params: Any) -> bool:

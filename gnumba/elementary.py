@@ -14,6 +14,7 @@ All functions keep nan, the odd ones keep the sign of zero, and the limits at ±
 import math
 from fractions import Fraction
 from math import copysign, inf, isfinite, nan
+from typing import Any
 
 __all__ = [
     "FAR",
@@ -100,12 +101,14 @@ PRIMITIVES = (fma, horner, pow2, split_exponent, sqrt)
 class PerDtype:
     """A constant that is the float64 one, and carries the one for float32 code as `.float32`."""
 
+    float32: Any
+
 
 class Real(PerDtype, float):
     pass
 
 
-class Reals(PerDtype, tuple):
+class Reals(PerDtype, tuple[float, ...]):
     pass
 
 

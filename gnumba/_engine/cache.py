@@ -38,7 +38,7 @@ SUFFIX = ".kernel"
 UNREAD_FOR = 90 * 24 * 3600  # seconds after which a file that nobody read is deleted
 
 
-class KernelCache(_Cache):  # type: ignore[misc]
+class KernelCache(_Cache):
     """What a numba dispatcher asks for compiled code; hand it over as ``dispatcher._cache``."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:

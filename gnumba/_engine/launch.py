@@ -18,8 +18,7 @@ def launch(table: Table, scalars: tuple[float, ...]) -> None:
     sweep, pieces, first = table.ready(target)
     with threads.gate(target):
         sweep(table.addresses, pieces, first, scalars)
-    for row in table.strided.values():
-        walk = host.walk(table.function, table.dtype, target)
-        addresses = np.array([[address(a) for a in row]], np.int64)
-        with threads.gate(target):
+        for row in table.strided.values():
+            walk = host.walk(table.function, table.dtype, target)
+            addresses = np.array([[address(a) for a in row]], np.int64)
             walk(addresses, *by_lines(row), threads.shares(target), scalars)

@@ -21,7 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 NO_CUDA = "is a CUDA array; this version of gnumba computes on host arrays only"
 
-_forced = threading.local()
+_forced: dict[int, str] = {}  # by thread; empty, and so quick to look at, but inside use_target
 
 
 def target_of(*arrays: Any) -> str:
@@ -50,10 +50,8 @@ def target_of(*arrays: Any) -> str:
 
 def target_for(traffic: int) -> str:
     """The target for that many bytes, a transcendental element counted four times."""
-    forced = getattr(_forced, "target", None)
-    if forced is not None:
-        return str(forced)
-    return "parallel" if traffic >= threads.parallel_from() and threads.count() > 1 else "cpu"
+    forced = _forced and _forced.get(threading.get_ident())
+    return forced or ("parallel" if threads.pays(traffic) else "cpu")
 
 
 @contextlib.contextmanager
@@ -77,12 +75,16 @@ def use_target(target: str) -> Iterator[None]:
     ...     gn.target_of(np.zeros(10))
     'parallel'
     """
-    before = getattr(_forced, "target", None)
-    _forced.target = checked_target(target)
+    thread = threading.get_ident()
+    before = _forced.get(thread)
+    _forced[thread] = checked_target(target)
     try:
         yield
     finally:
-        _forced.target = before
+        if before:
+            _forced[thread] = before
+        else:
+            del _forced[thread]
 
 
 def checked_dtype(dtype: Any) -> np.dtype[Any]:

@@ -26,7 +26,7 @@ class Layout:
         self.mantissa = 52 if double else 23  # its width; the exponent stands above it
         self.bias = 1023 if double else 127
         self.magic = 1.5 * 2.0**self.mantissa  # x + magic has the integer x in its lowest bits
-        self.float, self.int = llvm_type, ir.IntType(64 if double else 32)
+        self.int = ir.IntType(64 if double else 32)
         self.formats = ("<d", "<q") if double else ("<f", "<i")
 
     def bits(self, value):

@@ -58,6 +58,11 @@ def parallel_from() -> int:
     return _SLOW_START if layer() == "workqueue" else _FAST_START
 
 
+def pays(traffic: int) -> bool:
+    """Whether that many bytes are moved faster by all cores."""
+    return traffic >= _FAST_START and traffic >= parallel_from() and count() > 1
+
+
 def gate(target: str) -> contextlib.AbstractContextManager[Any]:
     """What to hold while a kernel runs: only TBB and OpenMP take several callers at once."""
     return _OPEN if target == "cpu" or layer() in ("tbb", "omp") else _LOCK

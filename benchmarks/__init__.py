@@ -1,0 +1,1 @@
+"""How fast gnumba is, commit by commit: ``asv run``; see CONTRIBUTING.md."""
