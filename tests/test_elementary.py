@@ -1,0 +1,268 @@
+"""The elementary functions: their accuracy in ulp against mpmath, their special values, and the same
+bits in plain Python as compiled."""
+
+import math
+import runpy
+from functools import cache
+from math import inf, nan
+from pathlib import Path
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+import gnumba as gn
+from gnumba import elementary
+from gnumba.elementary import (
+    FAR,
+    clip,
+    exp,
+    expm1,
+    fma,
+    horner,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    pow2,
+    scaled_exp,
+    sign,
+    split_exponent,
+    sqrt,
+    tanh,
+)
+
+DTYPES = [np.float32, np.float64]
+COEFFICIENTS = (0.5, -0.25, 3.0)
+
+
+@cache
+def compiled(fn):
+    return gn.activation(derivative=fn)(fn).ufunc("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_floating_point_warnings():
+    """Branch-free code computes what it then does not take: flags are raised for nan and inf."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+# Rules of one argument around the functions that take or return two.
+
+
+def elu(x):
+    return x if not x < 0.0 else expm1(x)
+
+
+def sigmoid(x):
+    w, s = scaled_exp(-x)
+    return s / (s + w)
+
+
+def silu(x):
+    x = -FAR if x < -FAR else x
+    w, s = scaled_exp(-x)
+    return x * s / (s + w)
+
+
+def quotient(x):
+    w, s = scaled_exp(x)
+    return w / s
+
+
+def positive_part(x):
+    return maximum(x, 0.0)
+
+
+def negative_part(x):
+    return minimum(x, 0.0)
+
+
+def at_most_1(x):
+    return clip(x, -1.0, 1.0)
+
+
+def polynomial(x):
+    return horner(x, COEFFICIENTS)
+
+
+def mantissa(x):
+    return split_exponent(x)[0]
+
+
+def exponent(x):
+    return split_exponent(x)[1]
+
+
+def logistic(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+# function, exact, largest error in ulp for float32 and float64
+ACCURACY = [
+    (exp, mp.exp, (0.9, 0.9)),
+    (expm1, mp.expm1, (1.2, 1.3)),
+    (tanh, mp.tanh, (1.0, 1.0)),
+    (log, lambda x: mp.log(x) if x > 0 else None, (0.9, 0.9)),
+    (log1p, lambda x: mp.log1p(x) if x > -1 else None, (0.9, 0.9)),
+    (sqrt, lambda x: mp.sqrt(x) if x > 0 else None, (0.5, 0.5)),
+    (sigmoid, logistic, (2.5, 2.4)),
+    (silu, lambda x: x * logistic(x), (2.5, 2.4)),
+    (elu, lambda x: mp.expm1(x) if x < 0 else x, (1.0, 1.0)),
+]
+PLAIN = [row[0] for row in ACCURACY]
+PLAIN += [quotient, positive_part, negative_part, at_most_1, sign, polynomial]
+
+
+@cache
+def arguments(dtype):
+    """Finite arguments over the whole range, dense where a function has an edge or is at its worst."""
+    info = np.finfo(dtype)
+    normal = np.geomspace(float(info.tiny), float(info.max), 700).astype(dtype)
+    subnormal = np.geomspace(1.0, 2.0**info.nmant, 60).astype(dtype) * info.smallest_subnormal
+    near_0 = np.geomspace(float(info.eps) ** 2, 1.0, 400)
+    # where exp's n changes, and where it over- and underflows
+    edges = np.log(2.0) * np.arange(info.minexp - info.nmant - 2.0, info.maxexp + 2.0)
+    edges = np.concatenate([edges, edges + np.log(1.5)]).astype(dtype)
+    edges = np.concatenate([np.nextafter(edges, -info.max), edges, np.nextafter(edges, info.max)])
+    far = np.linspace(708.0, 746.0, 200) if dtype is np.float64 else np.linspace(86.0, 104.0, 200)
+    parts = [normal, subnormal, near_0, 1.0 - near_0, 1.0 + near_0, edges, far]
+    parts += [np.linspace(0.2, 0.95, 500), np.linspace(16.0, 19.0, 300), np.linspace(36, 39, 300)]
+    positive = np.concatenate([np.asarray(p, dtype) for p in parts])
+    return np.unique(np.concatenate([positive, -positive]))
+
+
+def error(y, exact, info):
+    """|y - exact| in ulp of the exact result; inf where one overflows and the other does not."""
+    size = abs(exact)
+    if size >= mp.mpf(float(info.max)) * (1 + mp.mpf(2) ** -(info.nmant + 2)):
+        return 0.0 if y == mp.sign(exact) * mp.inf else inf
+    binade = max(mp.frexp(size)[1], int(info.minexp) + 1) if size else int(info.minexp) + 1
+    return float(abs(mp.mpf(y) - exact) / mp.mpf(2) ** (binade - info.nmant - 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("function", "exact", "bounds"), ACCURACY)
+def test_accuracy(function, exact, bounds, dtype):
+    x = arguments(dtype)
+    y = compiled(function)(x)
+    assert y.dtype == dtype
+    info, bound = np.finfo(dtype), bounds[DTYPES.index(dtype)]
+    with mp.workprec(120):
+        results = [(a, b, exact(mp.mpf(a))) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+        errors = [(error(b, r, info), a) for a, b, r in results if r is not None]
+    assert len(errors) > 3000
+    assert [worse for worse in errors if not worse[0] <= bound] == []  # nan too is worse
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scaled_exp_neither_overflows_nor_leaves_the_powers_of_two(dtype):
+    x = arguments(dtype)
+    lowest = -87.0 if dtype is np.float32 else -708.0
+    y = compiled(quotient)(x)
+    expected = compiled(exp)(np.maximum(x, dtype(lowest)))
+    np.testing.assert_allclose(y, expected, rtol=2 * np.finfo(dtype).eps)
+    for a in (-1e300, -1.0, 0.0, 700.0, 709.7, 710.0, 1100.0, 1e300):
+        w, s = scaled_exp(a)
+        assert 0.0 < w < inf
+        assert math.frexp(s)[0] == 0.5  # a power of two
+        assert s == 1.0 if a <= 709.0 else 0.0 < s <= 1.0
+
+
+SPECIAL = [
+    (exp, [(0.0, 1.0), (-0.0, 1.0), (inf, inf), (-inf, 0.0)]),
+    (expm1, [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -1.0)]),
+    (tanh, [(0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (25.0, 1.0), (-1e30, -1.0)]),
+    (log, [(0.0, -inf), (-0.0, -inf), (1.0, 0.0), (inf, inf), (-inf, nan), (-1.0, nan)]),
+    (log1p, [(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (inf, inf), (-inf, nan), (-2.0, nan)]),
+    (sqrt, [(0.0, 0.0), (-0.0, -0.0), (4.0, 2.0), (inf, inf), (-inf, nan), (-1.0, nan)]),
+    (sign, [(0.0, 0.0), (-0.0, -0.0), (2.0, 1.0), (-2.0, -1.0), (inf, 1.0), (-inf, -1.0)]),
+    (sigmoid, [(0.0, 0.5), (inf, 1.0), (-inf, 0.0), (-1e30, 0.0), (1e30, 1.0)]),
+    (silu, [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -0.0), (-1e30, -0.0)]),
+    (positive_part, [(-1.0, 0.0), (2.0, 2.0), (inf, inf), (-inf, 0.0)]),
+    (negative_part, [(-1.0, -1.0), (2.0, 0.0), (inf, 0.0), (-inf, -inf)]),
+    (at_most_1, [(-0.5, -0.5), (-2.0, -1.0), (inf, 1.0), (-inf, -1.0)]),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("function", "pairs"), SPECIAL)
+def test_special_values(function, pairs, dtype):
+    x, expected = np.array([*pairs, (nan, nan)], dtype).T
+    for y in (compiled(function)(x), np.array([function(float(a)) for a in x], dtype)):
+        np.testing.assert_array_equal(y, expected)
+        known = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(y[known]), np.signbit(expected[known]))
+
+
+def test_nan_in_either_place():
+    for function in (maximum, minimum):
+        assert math.isnan(function(nan, 1.0))
+        assert math.isnan(function(1.0, nan))
+        y = compiled(function)(np.array([nan, 1.0]), np.array([1.0, nan]))
+        assert np.isnan(y).all()
+
+
+def same_bits(y, expected):
+    y, expected = np.asarray(y), np.asarray(expected, np.float64)
+    return np.array_equal(y, expected, equal_nan=True) and np.array_equal(
+        np.signbit(y[y == 0]), np.signbit(expected[y == 0])
+    )
+
+
+@pytest.mark.parametrize("function", PLAIN)
+def test_plain_python_has_the_bits_of_the_compiled_float64(function):
+    x = np.concatenate([arguments(np.float64)[::17], [0.0, -0.0, inf, -inf, nan]])
+    assert same_bits(compiled(function)(x), [function(float(a)) for a in x])
+
+
+def test_fma():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2**64, (2, 800), np.uint64).view(np.float64)
+    c = np.where(np.arange(800) % 2, -a * b, rng.integers(0, 2**64, 800, np.uint64).view(np.float64))
+    special = [0.0, -0.0, 1.0, -1.0, inf, -inf, nan, 1e308, -1e308, 5e-324, 2.0**-1022]
+    triples = np.array(np.meshgrid(special, special, special)).reshape(3, -1)
+    a, b, c = np.concatenate([np.array([a, b, c]), triples], axis=1)
+    plain = [fma(*map(float, triple)) for triple in zip(a, b, c, strict=True)]
+    assert same_bits(compiled(fma)(a, b, c), plain)
+    exact = [elementary._exact_fma(x, x, -x * x) for x in (0.1, 1e-160, 3.0)]
+    assert exact == [elementary._fma(x, x, -x * x) for x in (0.1, 1e-160, 3.0)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_powers_and_exponents(dtype):
+    info = np.finfo(dtype)
+    n = np.arange(info.minexp, info.maxexp).astype(dtype)
+    np.testing.assert_array_equal(compiled(pow2)(n), np.ldexp(dtype(1), n.astype(int)))
+    x = arguments(dtype)
+    x = x[x >= info.tiny]
+    m, e = compiled(mantissa)(x), compiled(exponent)(x)
+    assert m.dtype == e.dtype == dtype
+    assert m.min() >= dtype(math.sqrt(0.5))
+    assert m.max() <= dtype(math.sqrt(2.0))
+    np.testing.assert_array_equal(np.ldexp(m.astype(np.float64), e.astype(int)), x)
+    if dtype is np.float64:
+        assert [split_exponent(a) for a in x.tolist()] == list(zip(m, e, strict=True))
+
+
+def test_primitives_take_one_float_type():
+    def widening(x):
+        return fma(x, 2, 1.0)
+
+    with pytest.raises(Exception, match=r"fma takes floats of one type \(write 2.0, not 2\)"):
+        compiled(widening)
+
+
+def test_the_coefficients_are_what_the_tool_makes(capsys):
+    root = Path(__file__).parents[1]
+    runpy.run_path(str(root / "tools" / "polynomials.py"), run_name="__main__")
+    assert capsys.readouterr().out in (root / "gnumba" / "elementary.py").read_text("utf-8")
+
+
+def test_constants_per_dtype():
+    constant = elementary.per_dtype(float64=(1.0, 2.0), float32=(3.0,))
+    assert constant == (1.0, 2.0)
+    assert constant.float32 == (3.0,)
+    assert FAR * math.exp(-FAR) == 0.0
+    assert np.float32(FAR.float32 * math.exp(-FAR.float32)) == 0.0
