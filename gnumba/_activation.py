@@ -11,7 +11,7 @@ import numpy as np
 
 from . import rules
 from ._engine import host, place
-from ._engine.launch import launch
+from ._engine.launch import launch, launch_flat
 from ._engine.table import Table
 from ._rule import Elementwise
 
@@ -69,6 +69,8 @@ class Activation(Elementwise):
         if fn.__module__.startswith(f"{__package__}."):
             self.__module__ = str(__package__)  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
+        defaults = [p.default for p in parameters[1:]]
+        self._defaults = None if inspect.Parameter.empty in defaults else tuple(map(float, defaults))
         self._derivative = Elementwise(derivative, ("x",), ("y",), names)
         self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names)
         self._backward_from_y = derivative_from_y and Elementwise(
@@ -119,7 +121,7 @@ class Activation(Elementwise):
         *hyper, **named : float
             Hyperparameters, as in the activation itself.
         y : array, optional
-            The result of the forward pass, from which some derivatives are cheaper.
+            The result of the forward pass; sigmoid, tanh, ELU and SELU use it in place of ``x``.
         out : array, optional
             Where to write it; may be ``dy``.
 
@@ -138,7 +140,7 @@ class Activation(Elementwise):
         numbers = self._numbers(hyper, named)
         if y is None or self._backward_from_y is None or not self._from_y_if(*numbers):
             return _apply(self._backward, {"dy": dy, "x": x}, numbers, out)
-        return _apply(self._backward_from_y, {"dy": dy, "y": y}, numbers, out, unread={"x": x})
+        return _apply(self._backward_from_y, {"dy": dy, "y": y}, numbers, out)
 
     def ufunc(self, target: str = "cpu") -> Any:
         """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
@@ -156,6 +158,8 @@ class Activation(Elementwise):
         return host.ufunc(self, target)
 
     def _numbers(self, hyper: tuple[Any, ...], named: dict[str, Any]) -> tuple[float, ...]:
+        if not hyper and not named and self._defaults is not None:
+            return self._defaults
         try:
             bound = self._signature.bind(*hyper, **named)
         except TypeError as error:
@@ -191,15 +195,32 @@ def _apply(
     inputs: dict[str, Array],
     scalars: tuple[float, ...],
     out: Array,
-    unread: dict[str, Array] | None = None,
     also: tuple[np.ndarray, ...] = (),
 ) -> Any:
-    """Check all, find or make the output, launch; the output in the kind of the first input.
+    """Run the function; the output in the kind of the first input. ``also`` are further outputs."""
+    first = next(iter(inputs.values()))
+    if out is None and type(first) is np.ndarray:
+        y = np.empty_like(first)
+        if first.ndim and launch_flat(function, (*inputs.values(), y, *also), scalars):
+            return y
+    elif out is not None:
+        over = next((name for name, x in inputs.items() if x is out), None)
+        columns = (*inputs.values(), *also) if over else (*inputs.values(), out, *also)
+        if launch_flat(function.onto(function.writes[0], over) if over else function, columns, scalars):
+            return out
+    return _apply_checked(function, inputs, scalars, out, also)
 
-    ``unread`` are inputs that only have to fit, ``also`` further outputs, already made.
-    """
+
+def _apply_checked(
+    function: Elementwise,
+    inputs: dict[str, Array],
+    scalars: tuple[float, ...],
+    out: Array,
+    also: tuple[np.ndarray, ...],
+) -> Any:
+    """The same for arrays of any kind and layout: check all, find or make the output, launch."""
     arrays = {name: place.operand(name, x) for name, x in inputs.items()}
-    place.check_alike(arrays | {name: place.operand(name, x) for name, x in (unread or {}).items()})
+    place.check_alike(arrays)
     views, result = tuple(arrays.values()), function.writes[0]
     if out is None:
         y = np.empty_like(views[0], subok=False)
@@ -210,7 +231,7 @@ def _apply(
     if over:
         launch(Table(function.onto(result, over), [(*views, *also)]), scalars)
     elif any(np.may_share_memory(view, y) for view in views):
-        y[...] = _apply(function, dict(arrays), scalars, None, also=also)
+        y[...] = _apply_checked(function, dict(arrays), scalars, None, also)
     else:
         launch(Table(function, [(*views, y, *also)]), scalars)
     return out

@@ -18,17 +18,17 @@ from numba import prange, types
 from numba.extending import overload
 
 from .._rule import Elementwise, Rule
+from . import threads
 from .cache import KernelCache
-from .memory import cast, fetch, moved, pick, put, row
+from .memory import addresses_of, cast, fetch, moved, pick, put, row
 from .specialize import OPTIONS, Specialized, refuse_widening
-from .threads import load_tbb
 
 TARGETS = ("cpu", "parallel")
 INT64_LIST = types.Array(types.int64, 1, "C")
 INT64_TABLE = types.Array(types.int64, 2, "C")
 
 Kernel = Callable[..., None]
-load_tbb()  # before numba looks for a threading layer
+threads.load_tbb()  # before numba looks for a threading layer
 
 
 def checked_target(target: str) -> str:
@@ -64,20 +64,46 @@ def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
     )
 
 
-def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """The sweep's Python source, to be compiled."""
+def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
+    """Bytes that an element moves; an elementary function takes as long as moving four times as many."""
+    weight = 4 if specialized(function, dtype).transcendental else 1
+    return dtype.itemsize * (len(function.reads) + len(function.writes)) * weight
+
+
+@functools.cache
+def flat(function: Elementwise, dtype: np.dtype[Any]) -> tuple[Callable[..., bool], int]:
+    """``kernel(arrays, parallel, scalars)`` over flat arrays, one a column, and its `cost`.
+
+    The kernel returns False, and has done nothing, where sizes differ or what is written overlaps
+    what is read.
+    """
+    arrays = types.UniTuple(types.Array(numba.from_dtype(dtype), 1, "C"), len(function.columns))
+    kernel = _compiled(_flat(function, dtype), function, dtype, "parallel", arrays, types.boolean)
+    return kernel, cost(function, dtype)
+
+
+def _span(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """The inner loop: ``span(addresses, lo, hi, scalars)`` over dense memory.
+
+    Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing.
+    """
     scalar, kind = specialized(function, dtype).dispatcher, dtype.type
     sources, targets = _pickers(function)
-    columns = (0,) * len(function.columns)
-    switch = function.switch
 
-    # Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing.
     @numba.njit(**OPTIONS)
     def span(addresses, lo, hi, scalars):
         read, written = sources(addresses), targets(addresses)
         constants = cast(kind, scalars)
         for i in range(lo, hi):
             put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
+
+    return span
+
+
+def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """The sweep's Python source, to be compiled."""
+    span = _span(function, dtype)
+    columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(table, pieces, first, scalars):
         for share in prange(first.size - 1):
@@ -87,6 +113,29 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
                     span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], scalars)
 
     return sweep
+
+
+def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., bool]:
+    """The flat kernel's Python source, to be compiled."""
+    span, itemsize = _span(function, dtype), dtype.itemsize
+    written = function.columns.index(function.writes[0])
+    shares, cut = threads.shares("parallel"), 16
+
+    def flat(arrays, parallel, scalars):
+        n, at = arrays[0].size, addresses_of(arrays)
+        for column in range(len(arrays)):
+            apart = abs(at[column] - at[written]) >= n * itemsize
+            if arrays[column].size != n or not (apart or column == written):
+                return False
+        if not parallel:
+            span(at, 0, n, scalars)
+        else:
+            share = -(-n // (shares * cut)) * cut
+            for k in prange(shares):
+                span(at, min(n, k * share), min(n, (k + 1) * share), scalars)
+        return True
+
+    return flat
 
 
 def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
@@ -199,7 +248,7 @@ def _ufunc(function: Elementwise, target: str, output: int) -> Any:
 @functools.cache
 def ufuncs(rule: Rule, target: str) -> Any:
     """Every output of an update rule as a ufunc: a named tuple ``(p, *state)``."""
-    outputs = collections.namedtuple(f"{rule.name}_ufuncs", rule.writes)
+    outputs: Any = collections.namedtuple(rule.name, rule.writes)  # type: ignore[misc]
     return outputs(*(ufunc(rule, target, k) for k in range(len(rule.writes))))
 
 

@@ -83,6 +83,22 @@ def row(typing, table, k, like):
 
 
 @intrinsic
+def addresses_of(typing, arrays):
+    """``(address of a, address of b, ...)`` for a tuple of arrays."""
+    count = len(arrays)
+
+    def generate(context, builder, signature, args):
+        items = []
+        for j in range(count):
+            view = context.make_array(signature.args[0].types[j])
+            data = view(context, builder, builder.extract_value(args[0], j)).data
+            items.append(builder.ptrtoint(data, INT64))
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(types.int64, count)(arrays), generate
+
+
+@intrinsic
 def moved(typing, addresses, strides, i):
     """``(a + i * stride_a, b + i * stride_b, ...)``."""
 

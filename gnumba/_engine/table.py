@@ -33,9 +33,7 @@ class Table:
                 self._bind_strided(k, rows[k])
         self._sizes = [row[0].size for row in rows]
         self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
-        weight = 4 if host.specialized(function, self.dtype).transcendental else 1
-        columns = len(function.reads) + len(function.writes)
-        self.traffic = sum(self._sizes) * self.dtype.itemsize * columns * weight
+        self.traffic = sum(self._sizes) * host.cost(function, self.dtype)
 
     def bind(self, k: int, column: Array) -> None:
         """Make an array (a gradient) the second column of row ``k``."""
