@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple
@@ -11,38 +12,46 @@ Schedule = Callable[[int], float]
 
 
 class Range(NamedTuple):
-    """Where a hyperparameter may lie, in words and as a test."""
+    """Where a hyperparameter may lie: from ``lowest`` to ``highest``, which ``words`` says."""
 
     words: str
-    holds: Callable[[float], bool]
+    lowest: float
+    highest: float
+    items: int | None = None  # how many, for a tuple
 
 
-NOT_NEGATIVE = Range("a finite number ≥ 0", lambda x: 0.0 <= x < math.inf)
-FRACTION = Range("a number in [0, 1)", lambda x: 0.0 <= x < 1.0)
-UNIT = Range("a number in [0, 1]", lambda x: 0.0 <= x <= 1.0)
-ANY = Range("a number", lambda x: True)
+NOT_NEGATIVE = Range("a finite number ≥ 0", 0.0, sys.float_info.max)
+FRACTION = Range("a number in [0, 1)", 0.0, math.nextafter(1.0, 0.0))
+TWO_FRACTIONS = Range("two numbers in [0, 1)", *FRACTION[1:3], items=2)
+UNIT = Range("a number in [0, 1]", 0.0, 1.0)
+ANY = Range("a number", -math.inf, math.inf)
 
 
 def value_at(t: int, name: str, given: Any, allowed: Range) -> Any:
-    """The number (a tuple gives a tuple) that a hyperparameter has after ``t`` steps, checked.
+    """The number, or tuple of numbers, that a hyperparameter has after ``t`` steps, checked.
 
-    Raises TypeError for what is no number and ValueError for one out of range.
+    A schedule may stand for the whole or for an item. Raises TypeError for what is no number and
+    ValueError for one out of range.
     """
-    if isinstance(given, (tuple, list)):
-        return tuple(value_at(t, f"{name}[{k}]", item, allowed) for k, item in enumerate(given))
-    if callable(given):
-        value = given(t)
-        if isinstance(value, tuple):
-            return value_at(t, f"{name}({t})", value, allowed)
-        name = f"{name}, a schedule, at step {t}"
-    else:
-        value = given
+    value = given(t) if callable(given) else given
+    shown = f"{name} at step {t}" if callable(given) else name
+    if allowed.items is not None or (allowed is ANY and isinstance(value, (tuple, list))):
+        return _tuple_at(t, shown, value, allowed)
     if not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, expected {allowed.words}")
+        raise TypeError(f"{shown} is {value!r}, expected {allowed.words}")
     number = float(value)
-    if not allowed.holds(number):
-        raise ValueError(f"{name} is {number!r}, expected {allowed.words}")
+    if not allowed.lowest <= number <= allowed.highest:
+        raise ValueError(f"{shown} is {number!r}, expected {allowed.words}")
     return number
+
+
+def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{shown} is {value!r}, expected {allowed.words}")
+    if allowed.items not in (None, len(value)):
+        raise ValueError(f"{shown} is {value!r}, expected {allowed.words}")
+    item = ANY if allowed is ANY else allowed._replace(items=None)
+    return tuple(value_at(t, f"{shown}[{k}]", each, item) for k, each in enumerate(value))
 
 
 def is_fixed(given: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import rules
-from ._hyper import FRACTION, NOT_NEGATIVE, UNIT
+from ._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT
 from ._optimizer import Optimizer
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSProp"]
@@ -16,7 +16,7 @@ RANGES = {
     "momentum": FRACTION,
     "dampening": UNIT,
     "decay": FRACTION,
-    "betas": FRACTION,
+    "betas": TWO_FRACTIONS,
     "eps": NOT_NEGATIVE,
     "eps_root": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,

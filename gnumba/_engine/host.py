@@ -27,7 +27,7 @@ TARGETS = ("cpu", "parallel")
 INT64_LIST = types.Array(types.int64, 1, "C")
 INT64_TABLE = types.Array(types.int64, 2, "C")
 
-Kernel = Callable[..., None]
+Kernel = Callable[..., Any]
 threads.load_tbb()  # before numba looks for a threading layer
 
 
@@ -71,7 +71,7 @@ def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
 
 
 @functools.cache
-def flat(function: Elementwise, dtype: np.dtype[Any]) -> tuple[Callable[..., bool], int]:
+def flat(function: Elementwise, dtype: np.dtype[Any]) -> tuple[Kernel, int]:
     """``kernel(arrays, parallel, scalars)`` over flat arrays, one a column, and its `cost`.
 
     The kernel returns False, and has done nothing, where sizes differ or what is written overlaps
@@ -82,7 +82,7 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> tuple[Callable[..., boo
     return kernel, cost(function, dtype)
 
 
-def _span(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The inner loop: ``span(addresses, lo, hi, scalars)`` over dense memory.
 
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing.
@@ -100,7 +100,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
     return span
 
 
-def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The sweep's Python source, to be compiled."""
     span = _span(function, dtype)
     columns, switch = (0,) * len(function.columns), function.switch
@@ -115,7 +115,7 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
     return sweep
 
 
-def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., bool]:
+def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The flat kernel's Python source, to be compiled."""
     span, itemsize = _span(function, dtype), dtype.itemsize
     written = function.columns.index(function.writes[0])
@@ -138,7 +138,7 @@ def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., bool]:
     return flat
 
 
-def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The walk's Python source, to be compiled."""
     scalar, kind = specialized(function, dtype).dispatcher, dtype.type
     sources, targets = _pickers(function)
@@ -191,7 +191,7 @@ def address() -> Callable[[Any], int]:
 
 
 def _compiled(
-    loop: Callable[..., None], function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
+    loop: Kernel, function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
