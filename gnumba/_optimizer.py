@@ -12,7 +12,7 @@ from ._engine.launch import launch
 from ._engine.table import Table
 from ._hyper import NOT_NEGATIVE, Range, restored, saved
 from ._rule import Rule
-from ._structure import Group, are_groups, groups, is_container, keys, outline, values_like
+from ._structure import Group, are_groups, groups, held_by, outline
 
 __all__ = ["Optimizer", "optimizer"]
 
@@ -39,15 +39,18 @@ class Parameter:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "table"}
 
-    def is_still_held(self) -> bool:
-        """Whether the container holds the array it held, and a tensor's memory is where it was."""
+    def check_held(self) -> None:
+        """ValueError unless the container holds the array it held, and a tensor's memory is where it was."""
         try:
             held = self.holder[self.key]
         except (KeyError, IndexError):
-            return False
-        return held is self.given and (
-            not self.foreign or place.same_elements(place.seen(self.name, held), self.array)
-        )
+            held = None
+        moved = self.foreign and not place.same_elements(place.seen(self.name, self.given), self.array)
+        if held is not self.given or moved:
+            raise ValueError(
+                f"parameter {self.name} is no longer the array the optimizer was given: "
+                "update it in place (p[...] = other), or make a new optimizer"
+            )
 
 
 class Optimizer:
@@ -69,6 +72,7 @@ class Optimizer:
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {}
+    _plan: list[tuple[Table, set[int] | None, int, int]]
 
     def __init__(self, rule: Rule, params: Any, hyper: Mapping[str, Any]) -> None:
         self.rule = rule
@@ -108,23 +112,24 @@ class Optimizer:
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
         """
-        missing = self._bind(self._flat(grads))
-        work = [(table, self._scalars(group, update)) for table, group, update in self._work()]
+        missing = self._bind(self._matched(grads))
+        work = []
+        for table, rows, group, missed in self._plan:
+            part = table if rows is None else table.only(rows)
+            work.append((part, self._scalars(group, self.t + 1 - missed)))
         for table, scalars in work:
             launch(table, scalars)
-        for p in missing:
-            p.missed += 1
         self.t += 1
+        if missing:
+            for p in missing:
+                p.missed += 1
+            self._plan = self._planned()
 
     def _bind(self, gradients: list[Any]) -> list[Parameter]:
         """Check every gradient and bind it to its parameter's row; the parameters without one."""
         missing = []
         for p, g in zip(self._parameters, gradients, strict=True):
-            if not p.is_still_held():
-                raise ValueError(
-                    f"parameter {p.name} is no longer the array the optimizer was given: "
-                    "update it in place (p[...] = other), or make a new optimizer"
-                )
+            p.check_held()
             if type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape:
                 p.table.bind(p.row, g)
             elif g is not None:
@@ -134,30 +139,24 @@ class Optimizer:
                 missing.append(p)
         return missing
 
-    def _flat(self, grads: Any) -> list[Any]:
+    def _matched(self, grads: Any) -> list[Any]:
         """Gradients in the order of the parameters, as they are."""
         if not self._grouped:
-            return values_like("grads", grads, self.groups[0]["params"])
+            return self.groups[0].match("grads", grads)
         if not isinstance(grads, (list, tuple)) or len(grads) != len(self.groups):
-            raise ValueError(
-                f"grads is {outline(grads)}, expected a list of {len(self.groups)} groups' gradients"
-            )
-        flat: list[Any] = []
-        for group, entry in zip(self.groups, grads, strict=True):
-            flat += values_like(f"grads of group {group['name']}", entry, group["params"])
-        return flat
+            raise ValueError(f"grads is {outline(grads)}, expected one entry a group, {len(self.groups)}")
+        entries = zip(self.groups, grads, strict=True)
+        return [g for group, entry in entries for g in group.match(f"grads of group {group['name']}", entry)]
 
-    def _work(self) -> list[tuple[Table, int, int]]:
-        """Tables, the group of each, and which update of its parameters it is."""
-        work = []
+    def _planned(self) -> list[tuple[Table, set[int] | None, int, int]]:
+        """What a step launches: a table, or those of its rows that missed as many steps, with their group."""
+        plan: list[tuple[Table, set[int] | None, int, int]] = []
         for table, group, members in self._tables:
-            missed = {p.missed for p in members}
-            for count in missed:
-                part = table
-                if len(missed) > 1:
-                    part = table.only({p.row for p in members if p.missed == count})
-                work.append((part, group, self.t + 1 - count))
-        return work
+            counts = sorted({p.missed for p in members})
+            for missed in counts:
+                rows = {p.row for p in members if p.missed == missed}
+                plan.append((table, rows if len(counts) > 1 else None, group, missed))
+        return plan
 
     def _scalars(self, group: int, update: int) -> tuple[float, ...]:
         made = self.scalars(update, **self.groups[group].values_at(self.t))
@@ -231,15 +230,15 @@ class Optimizer:
             for name, array in p.state.items():
                 array[...] = state["state"][p.name][name]
         self.t = int(state["t"])
+        self._plan = self._planned()
 
     # Parameters.
 
     def _enumerate(self) -> Iterator[Parameter]:
         for index, group in enumerate(self.groups):
-            params = group["params"]
             prefix = f"{group['name']}/" if self._grouped else ""
-            held = params if is_container(params) else [params]
-            for key in keys(held):
+            held, keys = held_by(group["params"])
+            for key in keys:
                 yield Parameter(f"{prefix}{key}", held, key, index)
 
     def _see(self) -> None:
@@ -265,11 +264,12 @@ class Optimizer:
             for row, p in enumerate(chosen):
                 p.table, p.row = table, row
             self._tables.append((table, group, chosen))
+        self._plan = self._planned()
 
     # Copies: tables hold addresses, so a copy makes its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_tables"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_tables", "_plan")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ._hyper import ANY, Range, is_fixed, value_at
@@ -19,6 +20,7 @@ class Group(MutableMapping[str, Any]):
         self._items = {"params": params, "name": name, **hyper}
         self._ranges = {key: ranges.get(key, ANY) for key in hyper}
         self._fixed: dict[str, Any] | None = None
+        self.match = matcher(params)
         self.values_at(0)
 
     def values_at(self, t: int) -> dict[str, Any]:
@@ -73,33 +75,42 @@ def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -
     return made
 
 
-def is_container(params: Any) -> bool:
-    return isinstance(params, (list, tuple, Mapping))
-
-
-def keys(params: Any) -> list[Any]:
-    """The keys of a container of arrays."""
-    return list(params) if isinstance(params, Mapping) else list(range(len(params)))
-
-
-def values_like(where: str, entry: Any, params: Any) -> list[Any]:
-    """The values of ``entry`` in the order of ``params``, whose structure it must have."""
-    if not is_container(params):
-        return [entry]
+def held_by(params: Any) -> tuple[Any, list[Any]]:
+    """The container that holds the arrays, and its keys; a single array gets a list around it."""
     if isinstance(params, Mapping):
-        if not isinstance(entry, Mapping):
-            raise TypeError(f"{where} is {outline(entry)}, expected a dict as params is")
-        if entry.keys() != params.keys():
-            unknown, missing = list(entry.keys() - params.keys()), list(params.keys() - entry.keys())
-            raise ValueError(
-                f"{where} has unknown names {unknown} and lacks {missing}, expected those of params"
-            )
-        return [entry[key] for key in params]
+        return params, list(params)
+    held = params if isinstance(params, (list, tuple)) else [params]
+    return held, list(range(len(held)))
+
+
+def matcher(params: Any) -> Callable[[str, Any], list[Any]]:
+    """``match(where, entry)``: the values of an entry built like ``params``, in the order of params."""
+    if isinstance(params, Mapping):
+        return functools.partial(_match_mapping, params)
+    if isinstance(params, (list, tuple)):
+        return functools.partial(_match_sequence, params)
+    return _match_single
+
+
+def _match_single(where: str, entry: Any) -> list[Any]:
+    return [entry]
+
+
+def _match_sequence(params: Sequence[Any], where: str, entry: Any) -> list[Any]:
     if not isinstance(entry, (list, tuple)):
         raise TypeError(f"{where} is {outline(entry)}, expected a list as params is")
     if len(entry) != len(params):
         raise ValueError(f"{where} has {len(entry)} entries, expected one a parameter, {len(params)}")
     return list(entry)
+
+
+def _match_mapping(params: Mapping[Any, Any], where: str, entry: Any) -> list[Any]:
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"{where} is {outline(entry)}, expected a dict as params is")
+    if entry.keys() != params.keys():
+        unknown, missing = list(entry.keys() - params.keys()), list(params.keys() - entry.keys())
+        raise ValueError(f"{where} has unknown names {unknown} and lacks {missing}, expected those of params")
+    return [entry[key] for key in params]
 
 
 def outline(x: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import host, place, threads
-from .table import Table, address, by_lines
+from .table import Row, Table, address, by_lines
 
 
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: tuple[float, ...]) -> bool:
@@ -40,6 +40,11 @@ def launch(table: Table, scalars: tuple[float, ...]) -> None:
     with threads.gate(target):
         sweep(table.addresses, pieces, first, scalars)
         for row in table.strided.values():
-            walk = host.walk(table.function, table.dtype, target)
-            addresses = np.array([[address(a) for a in row]], np.int64)
-            walk(addresses, *by_lines(row), threads.shares(target), scalars)
+            _walk(table, row, scalars, target)
+
+
+def _walk(table: Table, row: Row, scalars: tuple[float, ...], target: str) -> None:
+    """Run the table's function over one row with any strides."""
+    walk = host.walk(table.function, table.dtype, target)
+    addresses = np.array([[address(a) for a in row]], np.int64)
+    walk(addresses, *by_lines(row), threads.shares(target), scalars)
