@@ -80,6 +80,12 @@ class Activation(Elementwise):
         self.__doc__ = doc or fn.__doc__
 
     @property
+    def functions(self) -> tuple[Elementwise, ...]:
+        """What is compiled for it: f, f′ and the backward rules."""
+        made = (self, self._derivative, self._backward, self._backward_from_y)
+        return tuple(function for function in made if function is not None)
+
+    @property
     def rule(self) -> Scalar:
         """The scalar Python function that this was made from."""
         return self.fn

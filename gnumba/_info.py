@@ -9,6 +9,7 @@ from typing import Any
 import llvmlite.binding
 
 from ._engine import cache, host, place, threads
+from ._activation import Activation
 from ._optimizer import Optimizer
 from ._rule import Elementwise
 
@@ -88,11 +89,14 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     >>> import gnumba as gn
     >>> gn.precompile(gn.relu, target="cpu")
     """
-    thing = optimizer_or_activation
+    made = place.checked_dtype(dtype)
     targets = host.TARGETS if target is None else (host.checked_target(target),)
-    for function in getattr(thing, "functions", None) or (_function(thing),):
+    if isinstance(optimizer_or_activation, Activation):
+        for function in optimizer_or_activation.functions:
+            host.flat(function, made)  # one kernel serves both targets
+    else:
         for each in targets:
-            host.sweep(function, place.checked_dtype(dtype), each)
+            host.sweep(_function(optimizer_or_activation), made, each)
 
 
 def _function(thing: Any) -> Elementwise:
