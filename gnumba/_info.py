@@ -8,8 +8,8 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._engine import cache, host, place, threads
 from ._activation import Activation
+from ._engine import cache, host, place, threads
 from ._optimizer import Optimizer
 from ._rule import Elementwise
 
