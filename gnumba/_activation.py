@@ -234,10 +234,10 @@ def _apply_checked(
         return place.like(next(iter(inputs.values())), y)
     y = place.check_out("out", out, views[0])
     over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
-    if over:
-        launch(Table(function.onto(result, over), [(*views, *also)]), scalars)
-    elif any(np.may_share_memory(view, y) for view in views):
+    if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
         y[...] = _apply_checked(function, dict(arrays), scalars, None, also)
+    elif over:
+        launch(Table(function.onto(result, over), [(*views, *also)]), scalars)
     else:
         launch(Table(function, [(*views, y, *also)]), scalars)
     return out
