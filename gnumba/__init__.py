@@ -29,5 +29,4 @@ from ._optimizers import RMSProp as RMSProp
 from ._rule import Rule as Rule
 from ._rule import registry as registry
 from ._rule import rule as rule
-
-__version__ = "0.1.0"
+from ._version import __version__ as __version__

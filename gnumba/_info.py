@@ -12,10 +12,11 @@ from ._activation import Activation
 from ._engine import cache, host, place, threads
 from ._optimizer import Optimizer
 from ._rule import Elementwise
+from ._version import __version__
 
 __all__ = ["info", "inspect", "precompile"]
 
-PACKAGES = ("gnumba", "numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
+PACKAGES = ("numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
 
 
 def info() -> dict[str, Any]:
@@ -33,7 +34,11 @@ def info() -> dict[str, Any]:
     True
     """
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {
+            "gnumba": __version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+        },
         "cpu": llvmlite.binding.get_host_cpu_name(),
         "simd_bits": _simd_bits(),
         "threads": threads.count(),
