@@ -1,0 +1,67 @@
+"""Train a small network on scikit-learn's handwritten digits, forward and backward written out.
+
+pip install gnumba scikit-learn
+python examples/digits.py
+"""
+
+import argparse
+import math
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import gnumba as gn
+
+parser = argparse.ArgumentParser(description="Train a small network on handwritten digits.")
+parser.add_argument("--epochs", type=int, default=30, help="rounds over the training images; default: 30")
+epochs = parser.parse_args().epochs
+
+# Data: 1,797 scans of 8 x 8 pixels, a quarter kept for the test; standardised by the training images.
+images, labels = load_digits(return_X_y=True)
+x, test_x, labels, test_labels = train_test_split(
+    images, labels, test_size=0.25, stratify=labels, random_state=0
+)
+mean, std = x.mean(axis=0), x.std()
+x, test_x = ((x - mean) / std).astype(np.float32), ((test_x - mean) / std).astype(np.float32)
+targets = np.eye(10, dtype=np.float32)[labels]  # one row an image: 1 for its digit, else 0
+
+# Parameters: one hidden layer of ReLU units, so weights of variance 2/fan_in (He).
+rng = np.random.default_rng(0)
+params = {
+    "W1": rng.normal(0, math.sqrt(2 / 64), (64, 128)).astype(np.float32),
+    "b1": np.zeros(128, np.float32),
+    "W2": rng.normal(0, math.sqrt(2 / 128), (128, 10)).astype(np.float32),
+    "b2": np.zeros(10, np.float32),
+}
+optimizer = gn.Adam(params, lr=3e-3)
+
+
+def forward(x):
+    """The hidden layer before and after ReLU, and the logarithms of the digits' probabilities."""
+    z = x @ params["W1"] + params["b1"]
+    h = gn.relu(z)
+    scores = h @ params["W2"] + params["b2"]
+    scores -= scores.max(axis=1, keepdims=True)  # so that exp cannot overflow
+    return z, h, scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+for epoch in range(1, epochs + 1):
+    for rows in np.array_split(rng.permutation(len(x)), math.ceil(len(x) / 32)):
+        z, h, log_p = forward(x[rows])
+        dscores = (np.exp(log_p) - targets[rows]) / len(rows)  # of the mean cross-entropy
+        dz = gn.relu.backward(dscores @ params["W2"].T, z)
+        optimizer.step(
+            {
+                "W1": x[rows].T @ dz,
+                "b1": dz.sum(axis=0),
+                "W2": h.T @ dscores,
+                "b2": dscores.sum(axis=0),
+            }
+        )
+    if epoch == 1 or epoch % 5 == 0 or epoch == epochs:
+        loss = -np.mean(np.sum(targets * forward(x)[2], axis=1))
+        print(f"epoch {epoch:3}  loss {loss:.5f}")
+
+accuracy = np.mean(forward(test_x)[2].argmax(axis=1) == test_labels)
+print(f"test accuracy {accuracy:.4f}")

@@ -1,0 +1,132 @@
+"""The command line: ``python -m gnumba``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gnumba as gn
+
+from . import _demo
+
+PICTURE = "gnumba-demo.png"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    try:
+        try:
+            return command(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def command(arguments: Sequence[str] | None) -> int:
+    """Do what the arguments say; wrong ones leave by ``SystemExit`` with status 2."""
+    parser = make_parser()
+    options = vars(parser.parse_args(arguments))
+    run: Callable[..., int] | None = options.pop("run", None)
+    if run is None:
+        parser.print_help()
+        return 0
+    return run(**options)
+
+
+def info() -> int:
+    """Print what ``gnumba.info()`` knows, in two columns."""
+    rows = list(rows_of(gn.info()))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {value}".rstrip())
+    return 0
+
+
+def rows_of(table: Mapping[str, Any], indent: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values; those of a table in the table follow its name, indented."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield indent + name, ""
+            yield from rows_of(value, indent + "  ")
+        else:
+            yield indent + name, value
+
+
+def demo(optimizer: str, out: Path, **options: Any) -> int:
+    """Train on the digits with one optimizer or all."""
+    if missing := _demo.missing_packages():
+        packages = ", ".join(missing)
+        print(f'The demo needs {packages}, not installed here: pip install "gnumba[demo]"', file=sys.stderr)
+        return 1
+    names = list(_demo.OPTIMIZERS) if optimizer == "all" else [optimizer]
+    _demo.run(names, _demo.Options(**options), out)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(prog="python -m gnumba", description=gn.__doc__)
+    parser.add_argument("--version", action="version", version=f"gnumba {gn.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="{demo,info}")
+    about = "train a small network on handwritten digits: a table, and a picture of the loss curves"
+    add_demo_options(commands.add_parser("demo", help=about, description=about))
+    about = "print versions, threads, SIMD width, CUDA and the cache folder"
+    commands.add_parser("info", help=about, description=about).set_defaults(run=info)
+    return parser
+
+
+def add_demo_options(parser: argparse.ArgumentParser) -> None:
+    """What ``demo`` takes."""
+    parser.set_defaults(run=demo)
+    default, optimizers, activations = _demo.Options(), ["all", *_demo.OPTIMIZERS], [*_demo.ACTIVATIONS]
+
+    def add(option: str, default: Any, metavar: str, text: str, **how: Any) -> None:
+        parser.add_argument(
+            option, default=default, metavar=metavar, help=f"{text}; default: {default}", **how
+        )
+
+    add("--optimizer", "all", "NAME", ", ".join(optimizers), choices=optimizers)
+    add("--activation", default.activation, "NAME", ", ".join(activations), choices=activations)
+    add("--epochs", default.epochs, "N", "rounds over the images", type=whole_from(1))
+    add("--batch-size", default.batch_size, "N", "images a step", type=whole_from(1))
+    add("--seed", default.seed, "N", "of the split, the first weights and the batches", type=whole_from(0))
+    add("--out", PICTURE, "PATH", "the picture: a file that ends in .png, or a folder", type=picture)
+
+
+def whole_from(least: int) -> Callable[[str], int]:
+    """What turns an option's text into a whole number of at least ``least``."""
+
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 2**32:
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}, expected a whole number from {least} to {2**32 - 1}"
+            )
+        return int(text)
+
+    return convert
+
+
+def picture(text: str) -> Path:
+    """The file to write, of a path to a PNG or a folder; refused now if it could not be written later."""
+    path = Path(text) / PICTURE if os.path.isdir(text) else Path(text)
+    if path.suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected a folder that exists, or a file that ends in .png"
+        )
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"got {text!r}, but there is no folder {str(path.parent)!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"got {text!r}, where this user may not write")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""The demo: a multilayer perceptron learns to read handwritten digits, once with each optimizer.
+
+Forward and backward are NumPy, activations and optimizers gnumba's. scikit-learn (the data), tqdm,
+rich and matplotlib are imported when used: they come with the extra ``demo``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import gnumba as gn
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from tqdm import tqdm
+
+__all__ = ["ACTIVATIONS", "OPTIMIZERS", "Options", "missing_packages", "run"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "tqdm": "tqdm", "rich": "rich"}
+SIZES = (64, 256, 128, 10)  # units: an image's 8 x 8 pixels, two hidden layers, the ten digits
+
+# Rates for batches of at least 64, chosen on validation images taken from the training images.
+BATCH_SIZE = 64
+OPTIMIZERS: dict[str, dict[str, float]] = {
+    "SGD": {"lr": 0.3},
+    "Momentum": {"lr": 0.5},
+    "AdaGrad": {"lr": 0.015},
+    "RMSProp": {"lr": 0.001},
+    "Adam": {"lr": 0.003},
+    "AdamW": {"lr": 0.003, "weight_decay": 0.05},
+}
+COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # for the colour-blind too
+
+
+def he(fan_in: int, fan_out: int) -> float:
+    """Variance of a layer's first weights. He et al. 2015, arXiv:1502.01852."""
+    return 2.0 / fan_in
+
+
+def xavier(fan_in: int, fan_out: int) -> float:
+    """Variance of a layer's first weights. Glorot & Bengio 2010."""
+    return 2.0 / (fan_in + fan_out)
+
+
+def lecun(fan_in: int, fan_out: int) -> float:
+    """Variance of a layer's first weights. LeCun et al. 1998."""
+    return 1.0 / fan_in
+
+
+ACTIVATIONS = {
+    "sigmoid": xavier,
+    "tanh": xavier,
+    "relu": he,
+    "leaky_relu": he,
+    "prelu": he,
+    "elu": he,
+    "selu": lecun,
+    "silu": he,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What each optimizer is tried with."""
+
+    activation: str = "relu"
+    epochs: int = 40
+    batch_size: int = BATCH_SIZE
+    seed: int = 0  # of the split, the first weights and the batches
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images as rows of standardised pixels, and the digits they show."""
+
+    x: Array
+    labels: Array
+    test_x: Array
+    test_labels: Array
+
+
+class Network:
+    """A multilayer perceptron whose parameters lie in dicts by name."""
+
+    def __init__(self, activation: str, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.activation = getattr(gn, activation)
+        self.layers = range(1, len(SIZES))
+        self.weights: dict[str, Array] = {}
+        self.slopes: dict[str, Array] = {}  # PReLU's, one a hidden unit
+        for k, (fan_in, fan_out) in zip(self.layers, pairwise(SIZES), strict=True):
+            std = math.sqrt(ACTIVATIONS[activation](fan_in, fan_out))
+            self.weights[f"W{k}"] = rng.normal(0.0, std, (fan_in, fan_out)).astype(np.float32)
+            self.weights[f"b{k}"] = np.zeros(fan_out, np.float32)
+            if activation == "prelu" and k < len(self.layers):
+                self.slopes[f"alpha{k}"] = np.full(fan_out, 0.25, np.float32)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameters as an optimizer takes them; slopes apart, since decay would pull them to ReLU."""
+        groups: list[dict[str, Any]] = [
+            {"name": "weights", "params": self.weights},
+            {"name": "slopes", "params": self.slopes, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def forward(self, x: Array) -> tuple[list[Array], list[Array]]:
+        """Each layer's input and its weighted sum; the last sum holds the scores of the digits."""
+        inputs, sums = [x], []
+        for k in self.layers:
+            sums.append(inputs[-1] @ self.weights[f"W{k}"] + self.weights[f"b{k}"])
+            if k < len(self.layers):
+                inputs.append(self.activation(sums[-1], *self._slope(k)))
+        return inputs, sums
+
+    def backward(self, dz: Array, inputs: list[Array], sums: list[Array]) -> list[dict[str, Array]]:
+        """Gradients in the structure of ``groups``, from the gradient in the scores."""
+        weights: dict[str, Array] = {}
+        slopes: dict[str, Array] = {}
+        for k in reversed(self.layers):
+            x = inputs[k - 1]
+            weights[f"W{k}"] = x.T @ dz
+            weights[f"b{k}"] = dz.sum(axis=0)
+            if k > 1:
+                dx, alpha = dz @ self.weights[f"W{k}"].T, self._slope(k - 1)
+                dz = self.activation.backward(dx, sums[k - 2], *alpha, y=x)
+                if alpha:
+                    dz, slopes[f"alpha{k - 1}"] = dz
+        return [weights, slopes] if slopes else [weights]
+
+    def loss_and_gradients(self, x: Array, labels: Array) -> tuple[float, list[dict[str, Array]]]:
+        """The loss of a batch, and its gradients in the structure of ``groups``."""
+        inputs, sums = self.forward(x)
+        loss, dz = cross_entropy(sums[-1], labels)
+        return loss, self.backward(dz, inputs, sums)
+
+    def accuracy(self, x: Array, labels: Array) -> float:
+        """The share of rows whose highest score is that of the right digit."""
+        _, sums = self.forward(x)
+        return float(np.mean(sums[-1].argmax(axis=1) == labels))
+
+    def _slope(self, k: int) -> tuple[Array, ...]:
+        """What the activation of layer ``k`` takes besides x."""
+        return (self.slopes[f"alpha{k}"],) if self.slopes else ()
+
+
+def cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
+    """Mean cross-entropy of the scores' softmax, and its gradient in the scores."""
+    rows = np.arange(len(labels))
+    shifted = scores - scores.max(axis=1, keepdims=True)  # the same softmax, and exp cannot overflow
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - shifted[rows, labels])
+    gradient = exponentials / total
+    gradient[rows, labels] -= 1.0
+    return float(loss), gradient / len(labels)
+
+
+def load_data(seed: int) -> Data:
+    """scikit-learn's 1,797 digits, a quarter of each digit's images kept for the test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    x, test_x, labels, test_labels = train_test_split(
+        pixels, labels, test_size=0.25, stratify=labels, random_state=seed
+    )
+    mean, std = x.mean(axis=0), x.std()  # one std for all, as a pixel that hardly varies would be all noise
+    x, test_x = (((rows - mean) / std).astype(np.float32) for rows in (x, test_x))
+    return Data(x, labels, test_x, test_labels)
+
+
+def batches(count: int, size: int, rng: np.random.Generator) -> list[Array]:
+    """Numbers of the rows of each batch: every row once, in random order, at most ``size`` a batch."""
+    return np.array_split(rng.permutation(count), math.ceil(count / size))
+
+
+def make_optimizer(name: str, network: Network, batch_size: int) -> gn.Optimizer:
+    """The optimizer; small batches give noisy gradients, and get a smaller rate in proportion."""
+    chosen = OPTIMIZERS[name]
+    lr = chosen["lr"] * min(1.0, batch_size / BATCH_SIZE)
+    made: gn.Optimizer = getattr(gn, name)(network.groups(), **chosen | {"lr": lr})
+    return made
+
+
+def train(network: Network, optimizer: gn.Optimizer, data: Data, options: Options) -> Iterator[float]:
+    """Train, and yield the loss of each step."""
+    rng = np.random.default_rng(options.seed)
+    for _ in range(options.epochs):
+        for rows in batches(len(data.x), options.batch_size, rng):
+            loss, gradients = network.loss_and_gradients(data.x[rows], data.labels[rows])
+            optimizer.step(gradients)
+            yield loss
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an optimizer did."""
+
+    optimizer: str
+    lr: float
+    losses: Array  # one a step
+    accuracy: float  # on the test images
+    seconds: float
+
+
+def trial(name: str, data: Data, options: Options, bar: tqdm[Any]) -> Result:
+    """Train with one optimizer, from the weights and with the batches that all of them get."""
+    network = Network(options.activation, options.seed)
+    optimizer = make_optimizer(name, network, options.batch_size)
+    bar.set_description(f"{name:9}")
+    losses = []
+    start = time.perf_counter()
+    for loss in train(network, optimizer, data, options):
+        losses.append(loss)
+        bar.update()
+    seconds = time.perf_counter() - start
+    accuracy = network.accuracy(data.test_x, data.test_labels)
+    return Result(name, optimizer.lr, np.array(losses), accuracy, seconds)
+
+
+def compile_kernels(names: Sequence[str], data: Data, options: Options) -> float:
+    """Take a step with each optimizer on a network thrown away; the seconds it took.
+
+    So compiling, or loading what an earlier process compiled, stays out of the times in the table.
+    """
+    start = time.perf_counter()
+    network = Network(options.activation, options.seed)
+    for name in names:
+        next(train(network, make_optimizer(name, network, options.batch_size), data, options))
+    network.accuracy(data.test_x, data.test_labels)
+    return time.perf_counter() - start
+
+
+def table(results: Sequence[Result], title: str, caption: str) -> Table:
+    """The results, one a row."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_style="bold", caption_style="dim")
+    made.add_column("optimizer")
+    for heading in ("lr", "test accuracy", "last loss", "time", "steps/s"):
+        made.add_column(heading, justify="right")
+    for result in results:
+        made.add_row(
+            result.optimizer,
+            f"{result.lr:g}",
+            f"{result.accuracy:.4f}",
+            f"{smooth(result.losses)[-1]:.1e}",
+            f"{result.seconds:.2f} s",
+            f"{len(result.losses) / result.seconds:,.0f}",
+        )
+    return made
+
+
+def smooth(losses: Array) -> Array:
+    """The running mean over a twentieth of the steps; at the ends, over what there is of them."""
+    window = np.hanning(max(1, len(losses) // 20) + 2)[1:-1]
+    return np.convolve(losses, window, "same") / np.convolve(np.ones(len(losses)), window, "same")
+
+
+def plot(results: Sequence[Result], title: str, path: Path) -> None:
+    """Draw the loss curves: every step faint, its running mean over it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 5.0), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)  # draws without a screen, and leaves the user's backend as it is
+    axes = figure.add_subplot(
+        title=title, xlabel="step", ylabel="training loss (cross-entropy)", yscale="log"
+    )
+    colours = dict(zip(OPTIMIZERS, COLOURS, strict=True))
+    for result in results:
+        steps, colour = np.arange(1, len(result.losses) + 1), colours[result.optimizer]
+        label = f"{result.optimizer} ({result.accuracy:.1%})"
+        axes.plot(steps, result.losses, color=colour, alpha=0.15, linewidth=0.5)
+        axes.plot(steps, smooth(result.losses), color=colour, linewidth=1.8, label=label)
+    axes.legend(title="test accuracy", frameon=False)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png")
+
+
+def missing_packages() -> list[str]:
+    """What of the extra is not installed."""
+    return [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
+
+
+def run(names: Sequence[str], options: Options, out: Path) -> None:
+    """Train with each optimizer named, print the table, write the picture."""
+    from rich.console import Console
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from tqdm import tqdm
+
+    data = load_data(options.seed)
+    steps = options.epochs * math.ceil(len(data.x) / options.batch_size)
+    # BLAS on one thread: on products as small as these its threads mostly wait for one another.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        tqdm(total=steps * len(names), desc="compiling", unit="step") as bar,
+    ):
+        compiling = compile_kernels(names, data, options)
+        results = [trial(name, data, options, bar) for name in names]
+
+    layers = "-".join(map(str, SIZES))
+    title = f"Digits: {layers} perceptron, {options.activation}"
+    images = f"{len(data.x):,} training and {len(data.test_x)} test images"
+    caption = (
+        f"{images}, epochs: {options.epochs}, batch size: {options.batch_size}\n"
+        f"compiling took another {compiling:.1f} s"
+    )
+    console = Console()
+    console.print(table(results, title, caption))
+    plot(results, title, out)
+    console.out(f"Loss curves: {out}", highlight=False)
