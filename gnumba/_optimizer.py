@@ -112,7 +112,8 @@ class Optimizer:
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
         """
-        missing = self._bind(self._matched(grads))
+        gradients = self._matched(grads)  # held to the end: tables know addresses only
+        missing = self._bind(gradients)
         work = []
         for table, rows, group, missed in self._plan:
             part = table if rows is None else table.only(rows)
@@ -128,12 +129,13 @@ class Optimizer:
     def _bind(self, gradients: list[Any]) -> list[Parameter]:
         """Check every gradient and bind it to its parameter's row; the parameters without one."""
         missing = []
-        for p, g in zip(self._parameters, gradients, strict=True):
+        for k, (p, g) in enumerate(zip(self._parameters, gradients, strict=True)):
             p.check_held()
             if type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape:
                 p.table.bind(p.row, g)
             elif g is not None:
-                p.table.bind(p.row, place.check_gradient(p.name, g, p.array))
+                gradients[k] = place.check_gradient(p.name, g, p.array)
+                p.table.bind(p.row, gradients[k])
             else:
                 p.table.leave_out(p.row)
                 missing.append(p)

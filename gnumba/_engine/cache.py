@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import pickle
+import secrets
 import stat
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.extending import _Intrinsic
+from numba.parfors.parfor import Parfor
 
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
 VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)
@@ -96,6 +98,22 @@ class KernelCache(_Cache):
         return home / f"{self._name}-{digest}{SUFFIX}"
 
 
+def apart(fn: Any) -> Any:
+    """The function under a qualified name that no other function of any process has.
+
+    numba makes a compiled function's symbol of its qualified name, its argument types, which here
+    are addresses for every dtype, and a counter that each process starts anew. Loaded from the
+    disk, kernels of several processes meet, and of two equal symbols the linker takes either.
+    """
+    fn.__qualname__ = f"{fn.__qualname__}_{secrets.token_hex(8)}"
+    return fn
+
+
+# The same for parallel loops: numba names them by their hash, which is an address if nothing else is said.
+_TOKEN = secrets.randbits(60)
+Parfor.__hash__ = lambda self: id(self) ^ _TOKEN
+
+
 def folder() -> Path | None:
     """Where kernels are kept: the first of these that is this user's own and writable, or None."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gnumba"
@@ -158,6 +176,8 @@ def fingerprint(root: Any) -> str:
                 value(item)
         elif isinstance(v, float) and not isinstance(v, np.generic):
             put("float", v.hex())
+        elif isinstance(v, np.ndarray):
+            put("array", v.dtype.str, v.shape, v.tobytes())
         elif v is None or isinstance(v, (bool, int, complex, str, bytes, np.generic, np.dtype)):
             put(type(v).__name__, v)
         elif id(v) in seen:
@@ -192,13 +212,16 @@ def fingerprint(root: Any) -> str:
             value(cell.cell_contents)
         names = sorted(_names(v.__code__))
         for name in (n for n in names if n in v.__globals__):
-            named = v.__globals__[name]
             put(name)
-            value(named)
-            if isinstance(named, types.ModuleType):
-                for attribute in (n for n in names if hasattr(named, n)):
-                    put(attribute)
-                    value(getattr(named, attribute))
+            attribute_of(v.__globals__[name], names, ())
+
+    def attribute_of(v: Any, names: list[str], path: tuple[Any, ...]) -> None:
+        """A value; of a module, what the code may name of it (`helpers.decay`), modules inside too."""
+        value(v)
+        if isinstance(v, types.ModuleType) and v not in path:
+            for name in (n for n in names if hasattr(v, n)):
+                put(name)
+                attribute_of(getattr(v, name), names, (*path, v))
 
     value(root)
     return digest.hexdigest()

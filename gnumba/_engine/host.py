@@ -19,7 +19,7 @@ from numba.extending import overload
 
 from .._rule import Elementwise, Rule
 from . import threads
-from .cache import KernelCache
+from .cache import KernelCache, apart
 from .memory import addresses_of, cast, fetch, moved, pick, put, row
 from .specialize import OPTIONS, Specialized, refuse_widening
 
@@ -91,6 +91,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     sources, targets = _pickers(function)
 
     @numba.njit(**OPTIONS)
+    @apart
     def span(addresses, lo, hi, scalars):
         read, written = sources(addresses), targets(addresses)
         constants = cast(kind, scalars)
@@ -145,6 +146,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     columns = (0,) * len(function.columns)
 
     @numba.njit(**OPTIONS)
+    @apart
     def line(addresses, strides, count, scalars):
         constants = cast(kind, scalars)
         for i in range(count):
@@ -152,6 +154,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
             put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
 
     @numba.njit(**OPTIONS)
+    @apart
     def lines(table, shape, strides, lo, hi, scalars):
         last = shape.size - 1
         along = row(strides, last, columns)
@@ -184,7 +187,7 @@ def _pickers(function: Elementwise) -> tuple[Any, Any]:
 @functools.cache
 def address() -> Callable[[Any], int]:
     """The address of a flat, writable array; TypeError for any other."""
-    kernel = numba.njit(lambda a: a.ctypes.data)
+    kernel = numba.njit(apart(lambda a: a.ctypes.data))
     for kind in (types.float32, types.float64):
         _compile(kernel, (types.Array(kind, 1, "C"),))
     return _closed(kernel)

@@ -21,6 +21,7 @@ from numba.core.dispatcher import Dispatcher
 
 from .. import elementary
 from .._rule import Elementwise
+from .cache import apart
 from .primitives import INTRINSICS
 
 OPTIONS = {"error_model": "numpy"}
@@ -61,7 +62,7 @@ class Specialized:
         clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
         clone.__module__ = fn.__module__
         clone.__globals__["__name__"] = fn.__module__
-        self.made[fn] = numba.njit(clone, **OPTIONS)
+        self.made[fn] = numba.njit(apart(clone), **OPTIONS)
         return self.made[fn]
 
     def _code(self, code: python.CodeType) -> python.CodeType:
@@ -94,11 +95,12 @@ class Specialized:
 
     def _module(self, module: python.ModuleType, names: set[str]) -> python.ModuleType:
         """A stand-in for ``module`` whose attributes that the code names are specialised."""
-        clone = python.ModuleType(module.__name__)
-        for name in names:
-            if hasattr(module, name):
-                setattr(clone, name, self._value(getattr(module, name), names))
-        return clone
+        if module not in self.made:
+            self.made[module] = python.ModuleType(module.__name__)
+            for name in names:
+                if hasattr(module, name):
+                    setattr(self.made[module], name, self._value(getattr(module, name), names))
+        return self.made[module]
 
 
 def _names(code: python.CodeType) -> Iterator[str]:
