@@ -25,9 +25,9 @@ class Rules:
         # A step of nothing: the arrays stay as they are however often it runs.
         self.scalars = tuple(float(name in KEEPING) for name in made.scalars)
         with gn.use_target(target):
-            launch(self.table, self.scalars)
+            launch([(self.table, self.scalars)])
 
     def time_sweep(self, rule, target, elements):
         with gn.use_target(target):
             for _ in range(self.count):
-                launch(self.table, self.scalars)
+                launch([(self.table, self.scalars)])

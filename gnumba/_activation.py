@@ -230,16 +230,16 @@ def _apply_checked(
     views, result = tuple(arrays.values()), function.writes[0]
     if out is None:
         y = np.empty_like(views[0], subok=False)
-        launch(Table(function, [(*views, y, *also)]), scalars)
+        launch([(Table(function, [(*views, y, *also)]), scalars)])
         return place.like(next(iter(inputs.values())), y)
     y = place.check_out("out", out, views[0])
     over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
     if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
         y[...] = _apply_checked(function, dict(arrays), scalars, None, also)
     elif over:
-        launch(Table(function.onto(result, over), [(*views, *also)]), scalars)
+        launch([(Table(function.onto(result, over), [(*views, *also)]), scalars)])
     else:
-        launch(Table(function, [(*views, y, *also)]), scalars)
+        launch([(Table(function, [(*views, y, *also)]), scalars)])
     return out
 
 

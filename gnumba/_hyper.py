@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -69,16 +69,35 @@ def saved(given: Any) -> Any:
 
 
 def restored(name: str, given: Any, state: Any) -> Any:
-    """A hyperparameter after loading ``state``: the number, or the schedule that was given."""
+    """A hyperparameter after loading ``state``: its number, or the schedule that is there."""
     if isinstance(given, (tuple, list)) and isinstance(state, (tuple, list)) and len(given) == len(state):
         pairs = enumerate(zip(given, state, strict=True))
         return tuple(restored(f"{name}[{k}]", mine, theirs) for k, (mine, theirs) in pairs)
     if callable(given):
-        if isinstance(state, Real):
-            raise ValueError(
-                f"{name} is {state!r} in the state, expected a schedule's state: it is a schedule here"
-            )
+        if state is not None and not isinstance(state, Mapping):
+            raise ValueError(f"{name} is {state!r} in the state, expected a schedule's, as here")
         return given
     if not isinstance(state, Real):
-        raise ValueError(f"{name} is {state!r} in the state, expected a number: it is one here")
+        raise ValueError(f"{name} is {state!r} in the state, expected a number, as here")
     return float(state)
+
+
+def stateful(given: Any, state: Any) -> Iterator[tuple[Any, Any]]:
+    """The schedules in a hyperparameter that take up a state of their own, and that state."""
+    if isinstance(given, (tuple, list)):
+        for mine, theirs in zip(given, state, strict=True):
+            yield from stateful(mine, theirs)
+    elif hasattr(given, "load_state_dict") and state is not None:
+        yield given, state
+
+
+def load_all(schedules: list[tuple[Any, Any]]) -> None:
+    """Load every schedule's state, or none if one refuses."""
+    before = [schedule.state_dict() for schedule, _ in schedules]
+    try:
+        for schedule, state in schedules:
+            schedule.load_state_dict(state)
+    except Exception:
+        for (schedule, _), state in zip(schedules, before, strict=True):
+            schedule.load_state_dict(state)
+        raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from ._engine import place
 from ._engine.launch import launch
 from ._engine.table import Table
-from ._hyper import NOT_NEGATIVE, Range, restored, saved
+from ._hyper import NOT_NEGATIVE, Range, load_all, restored, saved, stateful
 from ._rule import Rule
 from ._structure import Group, are_groups, groups, held_by, outline
 
@@ -71,7 +72,7 @@ class Optimizer:
         The groups: ``"params"``, ``"name"`` and the hyperparameters, which may be changed.
     """
 
-    ranges: ClassVar[Mapping[str, Range]] = {}
+    ranges: Mapping[str, Range] = MappingProxyType({})
     _plan: list[tuple[Table, set[int] | None, int, int]]
 
     def __init__(self, rule: Rule, params: Any, hyper: Mapping[str, Any]) -> None:
@@ -118,8 +119,7 @@ class Optimizer:
         for table, rows, group, missed in self._plan:
             part = table if rows is None else table.only(rows)
             work.append((part, self._scalars(group, self.t + 1 - missed)))
-        for table, scalars in work:
-            launch(table, scalars)
+        launch(work)
         self.t += 1
         if missing:
             for p in missing:
@@ -215,17 +215,25 @@ class Optimizer:
             Nothing has changed then.
         """
         _check_fits("state", state, self.state_dict())
+        for name, of_one in state["state"].items():
+            if of_one["updates"] > state["t"]:
+                count = of_one["updates"]
+                raise ValueError(f"{name} has {count} updates in the state, expected at most t, {state['t']}")
         hyper = [
             {name: restored(name, group[name], state["groups"][group["name"]][name]) for name in self._names}
             for group in self.groups
         ]
         for values in hyper:
             Group((), "", values, self.ranges).values_at(int(state["t"]))
+        load_all(
+            [
+                pair
+                for group, values in zip(self.groups, hyper, strict=True)
+                for name, value in values.items()
+                for pair in stateful(value, state["groups"][group["name"]][name])
+            ]
+        )
         for group, values in zip(self.groups, hyper, strict=True):
-            theirs = state["groups"][group["name"]]
-            for name, value in values.items():
-                if hasattr(value, "load_state_dict"):
-                    value.load_state_dict(theirs[name])
             group.update(values)
         for p in self._parameters:
             p.missed = int(state["t"]) - int(state["state"][p.name]["updates"])
@@ -290,7 +298,7 @@ class Optimizer:
 class RuleOptimizer(Optimizer):
     """An optimizer of a user's rule; see `optimizer`."""
 
-    ranges: ClassVar[Mapping[str, Range]] = {"lr": NOT_NEGATIVE}
+    ranges = MappingProxyType({"lr": NOT_NEGATIVE})
 
     def __init__(
         self,

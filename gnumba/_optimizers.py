@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import rules
-from ._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT
+from ._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT, Range
 from ._optimizer import Optimizer
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSProp"]
@@ -88,7 +88,7 @@ class SGD(Optimizer):
     array([0.5, 2.5])
     """
 
-    ranges = RANGES
+    ranges: Mapping[str, Range] = RANGES
 
     def __init__(
         self,
@@ -105,6 +105,8 @@ class SGD(Optimizer):
         hyper = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         moves = momentum != 0.0 or _any_group_sets(params, "momentum")
         rule = (rules.nesterov if nesterov else rules.heavy_ball) if moves else rules.sgd
+        if not moves:
+            self.ranges = RANGES | {"momentum": Range("0, as this SGD was made without momentum", 0.0, 0.0)}
         super().__init__(rule, params, hyper)
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:

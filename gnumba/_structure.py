@@ -86,9 +86,9 @@ def held_by(params: Any) -> tuple[Any, list[Any]]:
 def matcher(params: Any) -> Callable[[str, Any], list[Any]]:
     """``match(where, entry)``: the values of an entry built like ``params``, in the order of params."""
     if isinstance(params, Mapping):
-        return functools.partial(_match_mapping, params)
+        return functools.partial(_match_mapping, params, list(params))
     if isinstance(params, (list, tuple)):
-        return functools.partial(_match_sequence, params)
+        return functools.partial(_match_sequence, params, len(params))
     return _match_single
 
 
@@ -96,21 +96,25 @@ def _match_single(where: str, entry: Any) -> list[Any]:
     return [entry]
 
 
-def _match_sequence(params: Sequence[Any], where: str, entry: Any) -> list[Any]:
+def _match_sequence(params: Sequence[Any], count: int, where: str, entry: Any) -> list[Any]:
+    if len(params) != count:
+        raise ValueError(f"params has {len(params)} entries by now, expected {count}, as it was given")
     if not isinstance(entry, (list, tuple)):
         raise TypeError(f"{where} is {outline(entry)}, expected a list as params is")
-    if len(entry) != len(params):
-        raise ValueError(f"{where} has {len(entry)} entries, expected one a parameter, {len(params)}")
+    if len(entry) != count:
+        raise ValueError(f"{where} has {len(entry)} entries, expected one a parameter, {count}")
     return list(entry)
 
 
-def _match_mapping(params: Mapping[Any, Any], where: str, entry: Any) -> list[Any]:
+def _match_mapping(params: Mapping[Any, Any], names: list[Any], where: str, entry: Any) -> list[Any]:
+    if len(params) != len(names):
+        raise ValueError(f"params has the names {list(params)} by now, expected {names}, as it was given")
     if not isinstance(entry, Mapping):
         raise TypeError(f"{where} is {outline(entry)}, expected a dict as params is")
-    if entry.keys() != params.keys():
-        unknown, missing = list(entry.keys() - params.keys()), list(params.keys() - entry.keys())
+    if len(entry) != len(names) or not all(name in entry for name in names):
+        unknown, missing = [n for n in entry if n not in names], [n for n in names if n not in entry]
         raise ValueError(f"{where} has unknown names {unknown} and lacks {missing}, expected those of params")
-    return [entry[key] for key in params]
+    return [entry[name] for name in names]
 
 
 def outline(x: Any) -> str:

@@ -98,7 +98,7 @@ class KernelCache(_Cache):
         return home / f"{self._name}-{digest}{SUFFIX}"
 
 
-def apart(fn: Any) -> Any:
+def own_symbol(fn: Any) -> Any:
     """The function under a qualified name that no other function of any process has.
 
     numba makes a compiled function's symbol of its qualified name, its argument types, which here

@@ -19,8 +19,8 @@ from numba.extending import overload
 
 from .._rule import Elementwise, Rule
 from . import threads
-from .cache import KernelCache, apart
-from .memory import addresses_of, cast, fetch, moved, pick, put, row
+from .cache import KernelCache, own_symbol
+from .memory import WrongCountError, addresses_of, cast, fetch, moved, pick, put, row
 from .specialize import OPTIONS, Specialized, refuse_widening
 
 TARGETS = ("cpu", "parallel")
@@ -91,7 +91,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     sources, targets = _pickers(function)
 
     @numba.njit(**OPTIONS)
-    @apart
+    @own_symbol
     def span(addresses, lo, hi, scalars):
         read, written = sources(addresses), targets(addresses)
         constants = cast(kind, scalars)
@@ -146,7 +146,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     columns = (0,) * len(function.columns)
 
     @numba.njit(**OPTIONS)
-    @apart
+    @own_symbol
     def line(addresses, strides, count, scalars):
         constants = cast(kind, scalars)
         for i in range(count):
@@ -154,7 +154,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
             put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
 
     @numba.njit(**OPTIONS)
-    @apart
+    @own_symbol
     def lines(table, shape, strides, lo, hi, scalars):
         last = shape.size - 1
         along = row(strides, last, columns)
@@ -187,7 +187,7 @@ def _pickers(function: Elementwise) -> tuple[Any, Any]:
 @functools.cache
 def address() -> Callable[[Any], int]:
     """The address of a flat, writable array; TypeError for any other."""
-    kernel = numba.njit(apart(lambda a: a.ctypes.data))
+    kernel = numba.njit(own_symbol(lambda a: a.ctypes.data))
     for kind in (types.float32, types.float64):
         _compile(kernel, (types.Array(kind, 1, "C"),))
     return _closed(kernel)
@@ -198,11 +198,14 @@ def _compiled(
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
-    kernel = numba.njit(loop, parallel=target == "parallel", nogil=True, **OPTIONS)
-    scalars = types.Tuple((types.float64,) * len(function.scalars))
-    _compile(
-        kernel, (*arguments, scalars), lambda: refuse_widening(function.name, specialized(function, dtype))
-    )
+    kernel = numba.njit(own_symbol(loop), parallel=target == "parallel", nogil=True, **OPTIONS)
+    signature = (*arguments, types.Tuple((types.float64,) * len(function.scalars)))
+    approve = functools.partial(refuse_widening, function.name, specialized(function, dtype))
+    try:
+        _compile(kernel, signature, approve)
+    except WrongCountError as error:
+        outputs = ", ".join(function.writes)
+        raise TypeError(f"rule {function.name!r} {error}: {outputs}") from None
     return _closed(kernel)
 
 

@@ -1,6 +1,6 @@
 """The hall of the house: tables in, kernels called.
 
-``opt.step(grads) → scalars of this step (host, float64) → launch(table, scalars) → place →
+``opt.step(grads) → scalars of this step (host, float64) → launch(tables, scalars) → place →
 kernel(rule, target, dtype) → p and state, in place``
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import host, place, threads
-from .table import Row, Table, address, by_lines
+from .table import Table, address, by_lines
 
 
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: tuple[float, ...]) -> bool:
@@ -33,18 +33,22 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: tuple[f
         return False
 
 
-def launch(table: Table, scalars: tuple[float, ...]) -> None:
-    """Run the table's function over its rows, in place. Every array has been checked before."""
+def launch(work: list[tuple[Table, tuple[float, ...]]]) -> None:
+    """Run each table's function over its rows, in place; every array has been checked before.
+
+    All kernels are made before the first runs, so that a rule that does not compile changes nothing.
+    """
+    ready = [(table, scalars, *_kernels(table)) for table, scalars in work]
+    for table, scalars, target, (sweep, pieces, first), walk in ready:
+        with threads.gate(target):
+            sweep(table.addresses, pieces, first, scalars)
+            for row in table.strided.values():
+                addresses = np.array([[address(a) for a in row]], np.int64)
+                walk(addresses, *by_lines(row), threads.shares(target), scalars)
+
+
+def _kernels(table: Table) -> tuple[str, tuple[Any, ...], Any]:
+    """The target, and what runs on it: the sweep with its pieces, and the walk if a row needs it."""
     target = place.target_for(table.traffic)
-    sweep, pieces, first = table.ready(target)
-    with threads.gate(target):
-        sweep(table.addresses, pieces, first, scalars)
-        for row in table.strided.values():
-            _walk(table, row, scalars, target)
-
-
-def _walk(table: Table, row: Row, scalars: tuple[float, ...], target: str) -> None:
-    """Run the table's function over one row with any strides."""
-    walk = host.walk(table.function, table.dtype, target)
-    addresses = np.array([[address(a) for a in row]], np.int64)
-    walk(addresses, *by_lines(row), threads.shares(target), scalars)
+    walk = host.walk(table.function, table.dtype, target) if table.strided else None
+    return target, table.ready(target), walk

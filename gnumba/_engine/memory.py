@@ -15,6 +15,10 @@ from numba.extending import intrinsic
 INT64 = ir.IntType(64)
 
 
+class WrongCountError(TypeError):
+    """A function returns more or fewer values than it has outputs."""
+
+
 @intrinsic
 def fetch(typing, dtype, addresses, i):
     """``(a[i], b[i], ...)`` of type ``dtype`` for the addresses of a, b, …"""
@@ -35,7 +39,7 @@ def put(typing, dtype, addresses, i, values):
     single = not isinstance(values, types.BaseTuple)
     given = 1 if single else len(values)
     if given != count:
-        raise TypeError(f"the rule returns {given} values, expected {count}")
+        raise WrongCountError(f"returns {given} values, expected {count}")
 
     def generate(context, builder, signature, args):
         for j in range(count):

@@ -21,7 +21,7 @@ from numba.core.dispatcher import Dispatcher
 
 from .. import elementary
 from .._rule import Elementwise
-from .cache import apart
+from .cache import own_symbol
 from .primitives import INTRINSICS
 
 OPTIONS = {"error_model": "numpy"}
@@ -62,7 +62,7 @@ class Specialized:
         clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
         clone.__module__ = fn.__module__
         clone.__globals__["__name__"] = fn.__module__
-        self.made[fn] = numba.njit(apart(clone), **OPTIONS)
+        self.made[fn] = numba.njit(own_symbol(clone), **OPTIONS)
         return self.made[fn]
 
     def _code(self, code: python.CodeType) -> python.CodeType:
