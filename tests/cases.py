@@ -1,0 +1,137 @@
+"""THE table: every optimizer in every variant, every activation, each beside its naive formula."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import reference
+
+import gnumba as gn
+
+
+@dataclass(frozen=True)
+class OptimizerCase:
+    """An optimizer with these arguments is this formula with these arguments."""
+
+    name: str
+    make: type[gn.Optimizer]
+    formula: Callable[..., Any]
+    state: tuple[str, ...]
+    hyper: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.make.__name__}-{self.name}"
+
+    def expected(self, p, gradients):
+        """{"p": ..., state: ...} after these gradients, in float64; None is no update."""
+        p, state, t = np.array(p, np.float64), {}, 0
+        arrays = {name: np.zeros_like(p) for name in self.state}
+        for g in gradients:
+            if g is not None:
+                t += 1
+                p, state = self.formula(p, np.asarray(g, np.float64), state, t, **self.hyper)
+                arrays = {name: state[name] for name in self.state}
+        return {"p": p} | arrays
+
+
+@dataclass(frozen=True)
+class ActivationCase:
+    """An activation, arguments for it, its formula and that of its derivative."""
+
+    act: gn.Activation
+    formula: Callable[..., Any]
+    derivative: Callable[..., Any]
+    hyper: dict[str, float] = field(default_factory=dict)
+    max_ulp: float | None = None  # where it is computed by gnumba's elementary functions
+    from_y: bool = False  # backward has a way of its own from y = f(x)
+
+    def __str__(self) -> str:
+        return "-".join([self.act.name, *map(str, self.hyper.values())])
+
+
+SGD, ADAPTIVE = {"lr": 0.1}, {"lr": 0.01}
+L2, OUTSIDE, BOTH = {"weight_decay": 0.05}, {"eps": 1e-3, "eps_root": 0.0}, {"eps": 1e-3, "eps_root": 1e-6}
+DECOUPLED = L2 | {"decoupled": True}
+ROLLING = {"momentum": 0.9}
+
+OPTIMIZERS = [
+    OptimizerCase("plain", gn.SGD, reference.sgd, (), SGD),
+    OptimizerCase("l2", gn.SGD, reference.sgd, (), SGD | L2),
+    OptimizerCase("decoupled", gn.SGD, reference.sgd, (), SGD | DECOUPLED),
+    OptimizerCase("dampening only", gn.SGD, reference.sgd, (), SGD | {"dampening": 0.25}),
+    OptimizerCase("damped decoupled", gn.SGD, reference.sgd, (), SGD | DECOUPLED | {"dampening": 0.25}),
+    OptimizerCase("momentum", gn.SGD, reference.sgd, ("v",), SGD | ROLLING),
+    OptimizerCase("momentum l2", gn.SGD, reference.sgd, ("v",), SGD | ROLLING | L2),
+    OptimizerCase("momentum dampening", gn.SGD, reference.sgd, ("v",), SGD | ROLLING | {"dampening": 0.25}),
+    OptimizerCase("nesterov", gn.SGD, reference.sgd, ("v",), SGD | ROLLING | {"nesterov": True}),
+    OptimizerCase(
+        "nesterov dampening l2",
+        gn.SGD,
+        reference.sgd,
+        ("v",),
+        SGD | ROLLING | L2 | {"nesterov": True, "dampening": 0.25},
+    ),
+    OptimizerCase(
+        "nesterov decoupled", gn.SGD, reference.sgd, ("v",), SGD | ROLLING | DECOUPLED | {"nesterov": True}
+    ),
+    OptimizerCase("plain", gn.Momentum, reference.momentum, ("v",), SGD),
+    OptimizerCase("l2", gn.Momentum, reference.momentum, ("v",), SGD | L2 | {"momentum": 0.8}),
+    OptimizerCase("decoupled", gn.Momentum, reference.momentum, ("v",), SGD | DECOUPLED),
+    OptimizerCase("plain", gn.AdaGrad, reference.adagrad, ("G",), SGD),
+    OptimizerCase("eps outside", gn.AdaGrad, reference.adagrad, ("G",), SGD | OUTSIDE),
+    OptimizerCase("eps both", gn.AdaGrad, reference.adagrad, ("G",), SGD | BOTH),
+    OptimizerCase("l2", gn.AdaGrad, reference.adagrad, ("G",), SGD | L2),
+    OptimizerCase("plain", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE),
+    OptimizerCase("eps outside", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | OUTSIDE | {"decay": 0.8}),
+    OptimizerCase("eps both", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | BOTH),
+    OptimizerCase("l2", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | L2),
+    OptimizerCase("plain", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE),
+    OptimizerCase("eps outside", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | OUTSIDE),
+    OptimizerCase("eps both", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | BOTH | {"betas": (0.8, 0.95)}),
+    OptimizerCase("l2", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | L2),
+    OptimizerCase("plain", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE),
+    OptimizerCase("decay", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE | L2),
+    OptimizerCase("eps both", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE | L2 | BOTH),
+]
+
+ACTIVATIONS = [
+    ActivationCase(gn.sigmoid, reference.sigmoid, reference.sigmoid_derivative, max_ulp=3, from_y=True),
+    ActivationCase(gn.tanh, reference.tanh, reference.tanh_derivative, max_ulp=3, from_y=True),
+    ActivationCase(gn.relu, reference.relu, reference.relu_derivative),
+    ActivationCase(gn.leaky_relu, reference.leaky_relu, reference.leaky_relu_derivative),
+    ActivationCase(
+        gn.leaky_relu, reference.leaky_relu, reference.leaky_relu_derivative, {"negative_slope": 0.3}
+    ),
+    ActivationCase(gn.prelu, reference.prelu, reference.prelu_derivative, {"alpha": 0.25}),
+    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, max_ulp=3, from_y=True),
+    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, {"alpha": 0.7}, max_ulp=3, from_y=True),
+    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, {"alpha": -0.5}, max_ulp=3, from_y=True),
+    ActivationCase(gn.selu, reference.selu, reference.selu_derivative, max_ulp=3, from_y=True),
+    ActivationCase(gn.silu, reference.silu, reference.silu_derivative, max_ulp=3),
+]
+
+
+def one_each(cases, key):
+    """The first case of each kind."""
+    return list({key(case): case for case in reversed(cases)}.values())[::-1]
+
+
+def one_a_rule():
+    """The first case of each update rule."""
+    return one_each(OPTIMIZERS, rule_of)
+
+
+def one_a_class():
+    """The first case of each optimizer class."""
+    return one_each(OPTIMIZERS, lambda case: case.make)
+
+
+def one_an_activation():
+    """The first case of each activation."""
+    return one_each(ACTIVATIONS, lambda case: case.act.name)
+
+
+def rule_of(case):
+    """The update rule that the optimizer of a case uses."""
+    return case.make(np.zeros(1), **case.hyper).rule

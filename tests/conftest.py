@@ -1,0 +1,22 @@
+"""What every test may ask for."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    """The same numbers in every test and every run."""
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Each dtype that gnumba computes in."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=["cpu", "parallel"])
+def target(request):
+    """Each target for host arrays."""
+    return request.param

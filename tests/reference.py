@@ -1,0 +1,170 @@
+"""The formulas, as naively as they are written down: float64, NumPy only, nothing of gnumba.
+
+Update rules: ``rule(p, g, state, t, **hyperparameters) -> (new p, new state)``, with ``state`` a dict
+of arrays ({} before the first step) and t = 1, 2, … the update being made.
+Activations: f and f′ by name, the derivatives in forms of their own, not in gnumba's.
+"""
+
+import numpy as np
+
+# Update rules.
+
+
+def sgd(
+    p, g, state, t, *, lr, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, decoupled=False
+):
+    """v ← μv + (1 − τ)(g + λθ); θ ← θ − ηv, or with Nesterov θ − η((1 − τ)(g + λθ) + μv)."""
+    damped = (1 - dampening) * (g if decoupled else g + weight_decay * p)
+    v = momentum * state.get("v", 0.0) + damped
+    direction = damped + momentum * v if nesterov else v
+    kept = (1 - lr * weight_decay) * p if decoupled else p
+    return kept - lr * direction, {"v": v}
+
+
+def momentum(p, g, state, t, *, lr, momentum=0.9, weight_decay=0.0, decoupled=False):
+    """v ← βv + (1 − β)g; θ ← θ − ηv."""
+    g = g if decoupled else g + weight_decay * p
+    v = momentum * state.get("v", 0.0) + (1 - momentum) * g
+    kept = (1 - lr * weight_decay) * p if decoupled else p
+    return kept - lr * v, {"v": v}
+
+
+def adagrad(p, g, state, t, *, lr, eps=0.0, eps_root=1e-8, weight_decay=0.0):
+    """G ← G + g²; θ ← θ − ηg/(√(G + eps_root) + eps)."""
+    g = g + weight_decay * p
+    total = state.get("G", 0.0) + g**2
+    return p - lr * g / (np.sqrt(total + eps_root) + eps), {"G": total}
+
+
+def rmsprop(p, g, state, t, *, lr, decay=0.9, eps=0.0, eps_root=1e-8, weight_decay=0.0):
+    """E ← γE + (1 − γ)g²; θ ← θ − ηg/(√(E + eps_root) + eps)."""
+    g = g + weight_decay * p
+    mean = decay * state.get("E", 0.0) + (1 - decay) * g**2
+    return p - lr * g / (np.sqrt(mean + eps_root) + eps), {"E": mean}
+
+
+def adam(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=0.0, eps_root=1e-8, weight_decay=0.0):
+    """m̂ and v̂ are moving means corrected for their start at 0; θ ← θ − ηm̂/(√(v̂ + eps_root) + eps)."""
+    g = g + weight_decay * p
+    step, state = _adam_step(g, state, t, betas, eps, eps_root)
+    return p - lr * step, state
+
+
+def adamw(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=0.0, eps_root=1e-8, weight_decay=1e-4):
+    """θ ← θ − η(m̂/(√(v̂ + eps_root) + eps) + λθ), with the old θ on the right."""
+    step, state = _adam_step(g, state, t, betas, eps, eps_root)
+    return p - lr * (step + weight_decay * p), state
+
+
+def _adam_step(g, state, t, betas, eps, eps_root):
+    beta1, beta2 = betas
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return m_hat / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v}
+
+
+# Activations. Where only x > 0 decides, nan must be put back.
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_LAMBDA = 1.0507009873554804934193349852946
+
+
+def _by_sign(x, right, left):
+    """``right`` where x > 0, ``left`` elsewhere, nan where x is nan."""
+    return np.where(np.isnan(x), np.nan, np.where(x > 0, right, left))
+
+
+def _sech(x):
+    """1/cosh x, for x so large that it is 0."""
+    return 1 / np.cosh(np.clip(x, -700, 700))
+
+
+def sigmoid(x):
+    """1/(1 + e⁻ˣ), which is eˣ/(1 + eˣ)."""
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1.0) / (1 + e)
+
+
+def sigmoid_derivative(x):
+    """1/(4 cosh²(x/2))."""
+    return _sech(x / 2) * _sech(x / 2) / 4
+
+
+def tanh(x):
+    """Hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def tanh_derivative(x):
+    """1/cosh² x."""
+    return _sech(x) * _sech(x)
+
+
+def relu(x):
+    """max(0, x)."""
+    return np.maximum(x, 0.0)
+
+
+def relu_derivative(x):
+    """1 right of 0, else 0."""
+    return _by_sign(x, 1.0, 0.0)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """x right of 0, else negative_slope·x."""
+    return np.where(x > 0, x, negative_slope * x)
+
+
+def leaky_relu_derivative(x, negative_slope=0.01):
+    """1 right of 0, else negative_slope."""
+    return _by_sign(x, 1.0, negative_slope)
+
+
+def prelu(x, alpha):
+    """x right of 0, else αx."""
+    return np.where(x > 0, x, alpha * x)
+
+
+def prelu_derivative(x, alpha):
+    """1 right of 0, else α."""
+    return _by_sign(x, 1.0, alpha)
+
+
+def prelu_dalpha(dy, x, alpha):
+    """∂f/∂α is min(x, 0); its product with dy, summed over the axes along which α was broadcast."""
+    share = dy * np.minimum(x, 0.0)
+    shape = (1,) * (x.ndim - np.ndim(alpha)) + np.shape(alpha)
+    axes = tuple(k for k in range(x.ndim) if shape[k] != x.shape[k])
+    return share.sum(axis=axes).reshape(np.shape(alpha))
+
+
+def elu(x, alpha=1.0):
+    """x right of 0, else α(eˣ − 1)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+
+
+def elu_derivative(x, alpha=1.0):
+    """1 right of 0, else αeˣ."""
+    return np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0.0)))
+
+
+def selu(x):
+    """λ times (x right of 0, else α(eˣ − 1))."""
+    return SELU_LAMBDA * elu(x, SELU_ALPHA)
+
+
+def selu_derivative(x):
+    """λ right of 0, else λαeˣ."""
+    return SELU_LAMBDA * elu_derivative(x, SELU_ALPHA)
+
+
+def silu(x):
+    """xσ(x), 0 at −∞."""
+    return np.maximum(x, -1e4) * sigmoid(x)
+
+
+def silu_derivative(x):
+    """σ(x) + xσ′(x), whose second term goes to 0 on both sides."""
+    x = np.clip(x, -1e4, 1e4)
+    return sigmoid(x) + x * sigmoid_derivative(x)

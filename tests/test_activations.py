@@ -1,0 +1,620 @@
+"""Every activation, its derivative and its backward pass: values, limits, layouts, kinds of arrays."""
+
+import pickle
+
+import layouts
+import mpmath
+import numpy as np
+import pytest
+import reference
+from cases import ACTIVATIONS, one_an_activation
+from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
+
+import gnumba as gn
+
+WIDE = gn.info()["simd_bits"] >= 256
+FROM_Y = [case for case in ACTIVATIONS if case.from_y]
+NAN, INF = np.nan, np.inf
+
+
+def arguments(dtype, count=400):
+    """Both signs; evenly through where things happen, then in powers from the smallest to the largest."""
+    limits = np.finfo(dtype)
+    far = 110.0 if dtype == np.float32 else 750.0
+    powers = np.geomspace(limits.smallest_subnormal, 0.5 * limits.max, count, dtype=np.float64)
+    spread = np.concatenate([np.linspace(0.0, 8.0, count), np.linspace(8.0, far, count), powers])
+    return np.concatenate([-spread[::-1], spread]).astype(dtype)
+
+
+def near_arguments(rng, shape, dtype):
+    """Numbers of both signs that no activation maps to a limit."""
+    return np.asarray(rng.uniform(-6, 6, shape), dtype)
+
+
+SOME = [
+    c for c in one_an_activation() if c.act in (gn.sigmoid, gn.relu, gn.prelu, gn.selu)
+]  # one of each form
+
+
+def dx_of(case, dy, x, **given):
+    """dL/dx by the backward pass; PReLU's has a second result."""
+    result = case.act.backward(dy, x, **case.hyper, **given)
+    return result[0] if case.act is gn.prelu else result
+
+
+# Against the formulas.
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_follows_its_formula(case, dtype, target):
+    """f(x) from the smallest to the largest x."""
+    x = arguments(dtype)
+    with gn.use_target(target):
+        assert_close(case.act(x, **case.hyper), case.formula(x.astype(np.float64), **case.hyper), dtype)
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_derivative_follows_its_formula(case, dtype):
+    """f′(x), near its zeros to a few roundings of 1."""
+    x = arguments(dtype)
+    expected = case.derivative(x.astype(np.float64), **case.hyper)
+    assert_close(case.act.derivative(x, **case.hyper), expected, dtype, scale=1.0)
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_backward_is_dy_times_the_derivative(case, target, rng):
+    """In one pass."""
+    x, dy = near_arguments(rng, (2, 1001), np.float32)
+    with gn.use_target(target):
+        dx = dx_of(case, dy, x)
+    assert_close(dx, dy * case.derivative(x.astype(np.float64), **case.hyper), np.float32, scale=1.0)
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_backward_from_y(case, rng):
+    """With the forward result given, whether it is used or not."""
+    x, dy = near_arguments(rng, (2, 40, 25), np.float32)
+    dx = dx_of(case, dy, x, y=case.act(x, **case.hyper))
+    expected = dy * case.derivative(x.astype(np.float64), **case.hyper)
+    assert_close(dx, expected, np.float32, scale=np.abs(dy).max())
+
+
+@pytest.mark.parametrize("case", FROM_Y, ids=str)
+def test_backward_uses_y_where_that_is_cheaper(case):
+    """The values of y, not of x, decide; for a negative α y does not tell, and x decides."""
+    x, dy, y = (np.array([number], np.float32) for number in (2.0, 1.0, -0.25))
+    from_x, from_y = (dx_of(case, dy, x, y=given) for given in (None, y))
+    assert (from_x == from_y) == (case.hyper.get("alpha", 1.0) < 0)
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_derivative_is_the_slope(case):
+    """Central differences of f itself, on both sides of the kink at 0."""
+    x = np.concatenate([np.linspace(-5, -0.1, 50), np.linspace(0.1, 5, 50)])
+    h = 1e-5
+    slope = (case.act(x + h, **case.hyper) - case.act(x - h, **case.hyper)) / (2 * h)
+    np.testing.assert_allclose(case.act.derivative(x, **case.hyper), slope, rtol=1e-8, atol=1e-9)
+
+
+# Accuracy.
+
+
+def exact(case, x):
+    """f(x) as mpmath has it."""
+    x = mpmath.mpf(float(x))
+    e = mpmath.exp(max(min(x, 10_000), -10_000))
+    match case.act.name:
+        case "sigmoid":
+            return e / (1 + e)
+        case "tanh":
+            return mpmath.tanh(max(min(x, 10_000), -10_000))
+        case "silu":
+            return x * e / (1 + e)
+        case "elu":
+            return x if x > 0 else mpmath.mpf(case.hyper.get("alpha", 1.0)) * mpmath.expm1(x)
+        case "selu":
+            selu_lambda = mpmath.mpf("1.0507009873554804934193349852946")
+            selu_alpha = mpmath.mpf("1.6732632423543772848170429916717")
+            return selu_lambda * (x if x > 0 else selu_alpha * mpmath.expm1(x))
+    raise AssertionError(case.act.name)
+
+
+def ulps(result, truth):
+    """How far off in units of the last place; 0 where a subnormal result was flushed to 0."""
+    kind = type(result)
+    with np.errstate(over="ignore"):
+        nearest = kind(float(truth))
+    if not np.isfinite(nearest) or result == nearest:
+        return 0.0 if result == nearest else INF
+    if result == 0.0 and abs(nearest) < np.finfo(kind).tiny:
+        return 0.0
+    return float(abs(mpmath.mpf(float(result)) - truth) / mpmath.mpf(float(np.spacing(abs(nearest)))))
+
+
+@pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.max_ulp and c.hyper == {}], ids=str)
+def test_accuracy(case, dtype):
+    """Against mpmath, over all magnitudes and both signs."""
+    x = arguments(dtype)
+    with mpmath.workprec(1200):  # the smallest float64 beside 1
+        errors = [ulps(y, exact(case, each)) for each, y in zip(x, case.act(x), strict=True)]
+    worst = int(np.argmax(errors))
+    assert errors[worst] <= case.max_ulp, f"{errors[worst]} ulp at {x[worst]!r}"
+
+
+@pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.max_ulp], ids=str)
+def test_derivative_against_mpmath(case):
+    """Differentiated numerically in 50 digits."""
+    x = np.array([-30.0, -5.0, -1.5, -1e-3, 1e-3, 0.5, 2.0, 30.0])
+    with mpmath.workdps(50):
+        slopes = [float(mpmath.diff(lambda at: _exact_at(case, at), each)) for each in x]
+    np.testing.assert_allclose(case.act.derivative(x, **case.hyper), slopes, rtol=1e-14, atol=1e-30)
+
+
+def _exact_at(case, at):
+    """`exact` for an mpmath number."""
+    e = mpmath.exp(at)
+    alpha = mpmath.mpf(case.hyper.get("alpha", 1.0))
+    match case.act.name:
+        case "sigmoid":
+            return e / (1 + e)
+        case "tanh":
+            return mpmath.tanh(at)
+        case "silu":
+            return at * e / (1 + e)
+        case "elu":
+            return at if at > 0 else alpha * (e - 1)
+    return mpmath.mpf(reference.SELU_LAMBDA) * (at if at > 0 else mpmath.mpf(reference.SELU_ALPHA) * (e - 1))
+
+
+# Limits, zeros, nan.
+
+SELU_LOW = -reference.SELU_LAMBDA * reference.SELU_ALPHA
+LIMITS = {  # f(−∞), f(0), f(∞); f′(−∞), f′(0), f′(∞)
+    "sigmoid": (0, 0.5, 1, 0, 0.25, 0),
+    "tanh": (-1, 0, 1, 0, 1, 0),
+    "relu": (0, 0, INF, 0, 0, 1),
+    "leaky_relu": (-INF, 0, INF, 0.01, 0.01, 1),
+    "prelu": (-INF, 0, INF, 0.25, 0.25, 1),
+    "elu": (-1, 0, INF, 0, 1, 1),
+    "selu": (SELU_LOW, 0, INF, 0, -SELU_LOW, reference.SELU_LAMBDA),
+    "silu": (0, 0, INF, 0, 0.5, 1),
+}
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_limits(case, dtype):
+    """At ±∞ and at 0."""
+    x = np.array([-INF, 0.0, INF], dtype)
+    values = [*case.act(x, **case.hyper), *case.act.derivative(x, **case.hyper)]
+    np.testing.assert_allclose(values, LIMITS[case.act.name], rtol=np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_backward_at_the_limits(case):
+    """No nan from inf·0, from x or from y."""
+    x = np.array([-INF, 0.0, INF], np.float32)
+    y = case.act(x, **case.hyper)
+    for given in (None, y):
+        dx = dx_of(case, np.ones(3, np.float32), x, y=given)
+        np.testing.assert_allclose(dx, LIMITS[case.act.name][3:], rtol=np.finfo(np.float32).eps)
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_nan_in_nan_out(case, dtype):
+    """Value and derivative."""
+    nan = np.array([NAN], dtype)
+    assert np.isnan(case.act(nan, **case.hyper)).all()
+    assert np.isnan(case.act.derivative(nan, **case.hyper)).all()
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_nan_in_nan_out_backward(case):
+    """From x and from y; from dy too."""
+    nan, one = np.array([NAN], np.float32), np.array([1.0], np.float32)
+    for dy, x, y in [(one, nan, None), (one, nan, nan), (nan, one, None), (nan, one, one)]:
+        assert np.isnan(dx_of(case, dy, x, y=y)).all()
+
+
+@pytest.mark.parametrize("act", [gn.tanh, gn.elu, gn.selu, gn.leaky_relu, gn.silu])
+def test_zero_keeps_its_sign(act, dtype):
+    """f(−0) = −0 where f is x near 0, or a multiple of it."""
+    assert_same_bits(act(np.array([-0.0, 0.0], dtype)), np.array([-0.0, 0.0], dtype))
+
+
+def test_relu_of_minus_zero_and_of_the_smallest_number(dtype):
+    """A subnormal is not zero."""
+    smallest = np.finfo(dtype).smallest_subnormal
+    x = np.array([-smallest, smallest], dtype)
+    np.testing.assert_array_equal(gn.relu(x), [0.0, smallest])
+    np.testing.assert_array_equal(gn.relu.derivative(x), [0.0, 1.0])
+
+
+# Layouts.
+
+
+@pytest.mark.parametrize("shape", layouts.SHAPES.values(), ids=layouts.SHAPES.keys())
+def test_any_shape(shape, dtype, target, rng):
+    """From no element on."""
+    x, dy = (near_arguments(rng, shape, dtype) for _ in range(2))
+    with gn.use_target(target):
+        y, dx = gn.sigmoid(x), gn.sigmoid.backward(dy, x)
+    assert y.shape == dx.shape == shape
+    assert_close(y, reference.sigmoid(x.astype(np.float64)), dtype)
+    assert_close(dx, dy * reference.sigmoid_derivative(x.astype(np.float64)), dtype, scale=1.0)
+
+
+@pytest.mark.parametrize("layout", layouts.WRITABLE.values(), ids=layouts.WRITABLE.keys())
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_any_layout(case, layout, rng):
+    """The bits do not depend on the strides of x, nor on those of out."""
+    values = near_arguments(rng, (33, 7), np.float32)
+    dense = layout(values).copy(order="C")
+    expected = case.act(dense, **case.hyper)
+    out = layout(np.zeros_like(values))
+    assert_same_bits(case.act(layout(values), **case.hyper), expected)
+    assert case.act(layout(values), **case.hyper, out=out) is out
+    assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("layout", [layouts.fortran, layouts.gaps, layouts.backwards])
+def test_any_layout_in_parallel(layout, target, rng):
+    """Strided work is dealt to all cores too."""
+    x, dy = near_arguments(rng, (2, 331, 303), np.float32)
+    with gn.use_target(target):
+        assert_same_bits(gn.sigmoid(layout(x)), gn.sigmoid(x))
+        assert_same_bits(gn.sigmoid.backward(layout(dy), x), gn.sigmoid.backward(dy, x))
+        assert_same_bits(gn.sigmoid.backward(dy, layout(x)), gn.sigmoid.backward(dy, x))
+
+
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_backward_of_strided_arrays(case, rng):
+    """dy, x and y each with strides of its own."""
+    x, dy = near_arguments(rng, (2, 33, 7), np.float32)
+    y = case.act(x, **case.hyper)
+    dx = dx_of(case, layouts.gaps(dy), layouts.fortran(x), y=layouts.backwards(y))
+    assert_same_bits(dx, dx_of(case, dy, x, y=y))
+
+
+def test_broadcast_input(dtype, rng):
+    """An input may have 0-strides; an output may not."""
+    row = near_arguments(rng, 9, dtype)
+    x = np.broadcast_to(row, (5, 9))
+    assert_same_bits(gn.tanh(x), np.stack([gn.tanh(row)] * 5))
+
+
+def test_large_arrays_go_parallel_to_the_same_bits(dtype, rng):
+    """Whatever the size from which they do."""
+    x = near_arguments(rng, 600_011, dtype)
+    chosen = gn.silu(x)
+    with gn.use_target("cpu"):
+        assert_same_bits(chosen, gn.silu(x))
+    with gn.use_target("parallel"):
+        assert_same_bits(chosen, gn.silu(x))
+
+
+# Where the result goes.
+
+
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_in_place(case, rng):
+    """out=x: the array itself is returned, with the bits it would have had elsewhere."""
+    x = near_arguments(rng, 1001, np.float32)
+    expected = case.act(x, **case.hyper)
+    assert case.act(x, **case.hyper, out=x) is x
+    assert_same_bits(x, expected)
+
+
+@pytest.mark.parametrize("case", SOME[:2], ids=str)
+def test_derivative_in_place(case, rng):
+    """out=x there too."""
+    x = near_arguments(rng, 1001, np.float64)
+    expected = case.act.derivative(x, **case.hyper)
+    assert case.act.derivative(x, **case.hyper, out=x) is x
+    assert_same_bits(x, expected)
+
+
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_backward_over_dy(case, rng):
+    """out=dy, with and without y."""
+    x, dy = near_arguments(rng, (2, 1001), np.float32)
+    for y in (None, case.act(x, **case.hyper)):
+        expected, given = dx_of(case, dy, x, y=y), dy.copy()
+        assert dx_of(case, given, x, y=y, out=given) is given
+        assert_same_bits(given, expected)
+
+
+def test_backward_over_x_and_over_y(rng):
+    """Any input may be the output."""
+    x, dy = near_arguments(rng, (2, 101), np.float64)
+    y = gn.sigmoid(x)
+    expected, expected_from_y = gn.sigmoid.backward(dy, x), gn.sigmoid.backward(dy, x, y=y)
+    assert_same_bits(gn.sigmoid.backward(dy, x, y=y, out=y), expected_from_y)
+    assert_same_bits(gn.sigmoid.backward(dy, x, out=x), expected)
+
+
+def test_in_place_through_a_view(target, rng):
+    """The rest of the array is left alone."""
+    whole = near_arguments(rng, (20, 30), np.float64)
+    before = whole.copy()
+    with gn.use_target(target):
+        gn.relu(whole[2::3, 1:20:2], out=whole[2::3, 1:20:2])
+    expected = before.copy()
+    expected[2::3, 1:20:2] = np.maximum(before[2::3, 1:20:2], 0.0)
+    assert_same_bits(whole, expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [(np.s_[:-1], np.s_[1:]), (np.s_[1:], np.s_[:-1]), (np.s_[::-1], np.s_[:]), (np.s_[:50], np.s_[50:0:-1])],
+    ids=["forward", "back", "reversed", "half reversed"],
+)
+def test_overlapping_out_gives_what_numpy_gives(source, place, target, rng):
+    """As if the input had been copied first."""
+    ours, numpys = near_arguments(rng, (2, 101), np.float64)
+    numpys[:] = ours
+    np.maximum(numpys[source], 0.0, out=numpys[place])
+    with gn.use_target(target):
+        gn.relu(ours[source], out=ours[place])
+    np.testing.assert_array_equal(ours, numpys)
+
+
+@pytest.mark.parametrize("over", ["dy", "x", "neither"])
+def test_overlap_with_two_inputs(over, rng):
+    """out may be one input exactly and overlap the other by a part."""
+    ours = near_arguments(rng, 102, np.float64)
+    dy, x = ours[1:-1], ours[:-2]
+    expected = gn.sigmoid.backward(dy.copy(), x.copy())
+    out = {"dy": dy, "x": x, "neither": ours[2:]}[over]
+    gn.sigmoid.backward(dy, x, out=out)
+    assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("over", ["dy", "x"])
+def test_overlap_in_prelu(over, rng):
+    """Its two results are right, too."""
+    ours = near_arguments(rng, 101, np.float64)
+    dy, x, alpha = ours[1:], ours[:-1], near_arguments(rng, 100, np.float64)
+    expected = gn.prelu.backward(dy.copy(), x.copy(), alpha)
+    dx, dalpha = gn.prelu.backward(dy, x, alpha, out={"dy": dy, "x": x}[over])
+    np.testing.assert_array_equal(dx, expected[0])
+    np.testing.assert_array_equal(dalpha, expected[1])
+
+
+# What comes in and what goes out.
+
+
+@pytest.mark.parametrize(
+    "x",
+    [[-1, 0, 2], (-1.5, 2.5), [[True], [False]], 3, -2.0, True, np.int8(-3), np.float64(-0.5), [], range(3)],
+    ids=repr,
+)
+def test_what_numpy_takes(x):
+    """Lists, numbers, ints and bools become float64, scalars stay scalars."""
+    result, expected = gn.elu(x), reference.elu(np.asarray(x, np.float64))
+    assert type(result) is type(np.negative(np.asarray(x, np.float64)))
+    assert result.dtype == np.float64
+    np.testing.assert_allclose(result, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i4", "i8", "u8", "?"])
+def test_integer_arrays_become_float64(kind):
+    """As in NumPy; in every position."""
+    x = np.array([[0, 1], [1, 1]], kind)
+    assert gn.sigmoid(x).dtype == np.float64
+    np.testing.assert_array_equal(gn.sigmoid(x), gn.sigmoid(x.astype(np.float64)))
+    np.testing.assert_array_equal(gn.tanh.backward(x, x), gn.tanh.derivative(x.astype(np.float64)) * x)
+
+
+def test_float32_scalars_stay_float32():
+    """As in NumPy."""
+    assert type(gn.tanh(np.float32(0.5))) is np.float32
+    assert type(gn.tanh(np.array(0.5, np.float32))) is np.float32
+
+
+def test_hyperparameters_are_weak(rng):
+    """No number, of whatever precision, changes the dtype."""
+    x = near_arguments(rng, 5, np.float32)
+    for slope in (0.25, np.float64(0.25), np.float32(0.25), np.float16(0.25), np.int64(0), True):
+        y = gn.leaky_relu(x, slope)
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y, np.where(x > 0, x, np.float32(slope) * x))
+
+
+def test_hyperparameters_by_position_name_and_default():
+    """As the signature says."""
+    x = np.array([-2.0])
+    assert gn.elu(x) == gn.elu(x, 1.0) == gn.elu(x, alpha=1.0) != gn.elu(x, 0.5)
+    assert gn.elu.derivative(x, 0.5) == gn.elu.derivative(x, alpha=0.5)
+    assert gn.elu.backward(x, x, 0.5) == gn.elu.backward(x, x, alpha=0.5) != gn.elu.backward(x, x)
+
+
+def test_swish_is_silu():
+    """Two names."""
+    assert gn.swish is gn.silu
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_pickles_and_prints(case):
+    """It is a name for a thing in the module."""
+    assert pickle.loads(pickle.dumps(case.act)) is case.act
+    assert case.act.name in repr(case.act)
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_torch_tensors(requires_grad):
+    """Tensors in, tensors out, of any layout; out is written where it lies."""
+    torch = pytest.importorskip("torch")
+    x = torch.linspace(-3, 3, 12, dtype=torch.float64).reshape(3, 4).T.requires_grad_(requires_grad)
+    for made in (gn.silu(x), gn.silu.derivative(x), gn.silu.backward(x, x), gn.prelu.backward(x, x, 0.5)[0]):
+        assert isinstance(made, torch.Tensor)
+        assert made.shape == x.shape
+        assert made.dtype == torch.float64
+    torch.testing.assert_close(gn.silu(x), torch.nn.functional.silu(x.detach()), rtol=1e-14, atol=0)
+    out = torch.zeros(4, 3, dtype=torch.float64)
+    assert gn.silu(x, out=out) is out
+    assert torch.equal(out, gn.silu(x))
+
+
+# PReLU's α.
+
+ALPHAS = {
+    "0-d": (),
+    "one": (1,),
+    "channel": (4, 1, 1),
+    "last": (6,),
+    "(1, 1, 6)": (1, 1, 6),
+    "full": (3, 4, 5, 6),
+}
+
+
+@pytest.mark.parametrize("shape", ALPHAS.values(), ids=ALPHAS.keys())
+def test_prelu_with_an_array(shape, rng):
+    """Values, dx, and dα summed over the axes along which α was broadcast."""
+    dtype = np.dtype("float64" if shape == (6,) else "float32")
+    x, dy = near_arguments(rng, (2, 3, 4, 5, 6), dtype)
+    alpha = near_arguments(rng, shape, dtype)
+    wide = x.astype(np.float64), alpha.astype(np.float64)
+    assert_close(gn.prelu(x, alpha), reference.prelu(*wide), dtype)
+    assert_close(gn.prelu.derivative(x, alpha), reference.prelu_derivative(*wide), dtype)
+    dx, dalpha = gn.prelu.backward(dy, x, alpha)
+    assert_close(dx, dy * reference.prelu_derivative(*wide), dtype)
+    assert np.shape(dalpha) == shape
+    expected = reference.prelu_dalpha(dy.astype(np.float64), *wide)
+    assert_close(dalpha, expected, dtype, scale=np.abs(expected).max())
+
+
+def test_prelu_with_a_number(rng):
+    """dα is a number."""
+    x, dy = near_arguments(rng, (2, 7, 11), np.float64)
+    dx, dalpha = gn.prelu.backward(dy, x, 0.25)
+    assert np.ndim(dalpha) == 0
+    np.testing.assert_allclose(dalpha, (dy * np.minimum(x, 0.0)).sum(), rtol=1e-13)
+    np.testing.assert_array_equal(dx, dy * np.where(x > 0, 1.0, 0.25))
+
+
+def test_prelu_sums_in_float64():
+    """2²⁴ + 1 is 2²⁴ in float32."""
+    dy = np.ones(1001, np.float32)
+    dy[0] = 2.0**24
+    _, dalpha = gn.prelu.backward(dy, np.full_like(dy, -1.0), 0.5)
+    assert dalpha == -(2.0**24 + 1000.0)
+
+
+@pytest.mark.parametrize("layout", [layouts.fortran, layouts.gaps, layouts.backwards])
+def test_prelu_of_any_layout(layout, rng):
+    """α's strides, x's and dy's."""
+    x, dy = near_arguments(rng, (2, 12, 9), np.float32)
+    alpha = near_arguments(rng, (12, 1), np.float32)
+    expected = gn.prelu.backward(dy, x, alpha)
+    dx, dalpha = gn.prelu.backward(layout(dy), layout(x), layout(alpha))
+    np.testing.assert_array_equal(dx, expected[0])
+    np.testing.assert_allclose(dalpha, expected[1], rtol=1e-6)
+    np.testing.assert_array_equal(gn.prelu(layout(x), layout(alpha)), gn.prelu(x, alpha))
+
+
+def test_prelu_learns_its_slope(rng):
+    """dα goes to an optimizer as it is, and finds the slope that data were made with."""
+    x, alpha = rng.standard_normal((200, 3)), np.full(3, 0.25)
+    wanted = np.array([0.1, -0.3, 0.9])
+    optimizer = gn.Adam(alpha, lr=0.05)
+    for _ in range(300):
+        _, dalpha = gn.prelu.backward(gn.prelu(x, alpha) - gn.prelu(x, wanted), x, alpha)
+        optimizer.step(dalpha / len(x))
+    np.testing.assert_allclose(alpha, wanted, atol=1e-3)
+
+
+# ufuncs.
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_ufunc_gives_the_same_bits(case, dtype, target):
+    """The ``numba.vectorize`` product."""
+    x = arguments(dtype, count=50)
+    numbers = [dtype.type(number) for number in case.hyper.values()] or DEFAULTS.get(case.act.name, [])
+    with np.errstate(all="ignore"):
+        y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
+    assert y.dtype == dtype
+    assert_same_bits(y, case.act(x, **case.hyper))
+
+
+DEFAULTS = {"leaky_relu": [0.01], "elu": [1.0]}
+
+
+def test_ufunc_broadcasts_and_takes_out():
+    """Hyperparameters are operands like any other."""
+    x, slopes = np.array([[-1.0], [2.0]]), np.array([0.1, 0.2, 0.3])
+    out = np.zeros((2, 3))
+    assert gn.leaky_relu.ufunc()(x, slopes, out=out) is out
+    np.testing.assert_array_equal(out, np.where(x > 0, x, slopes * x))
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_rule_is_plain_python_with_the_same_bits(case):
+    """`act.rule` on Python floats."""
+    x = np.concatenate([arguments(np.float64, count=30), [NAN, INF, -INF]])
+    python = np.array([case.act.rule(float(each), *case.hyper.values()) for each in x])
+    assert_same_bits(python, case.act(x, **case.hyper))
+
+
+# A user's own.
+
+
+@gn.activation(derivative=lambda x, beta=1.0: gn.sigmoid(beta * x))
+def softplus(x, beta=1.0):
+    """log(1 + e^βx)/β."""
+    return gn.elementary.log1p(gn.elementary.exp(beta * x)) / beta
+
+
+def test_users_activation(target, rng):
+    """Everything the built-in ones have; another activation may be called in it."""
+    dtype = np.dtype("float32")
+    x, dy = near_arguments(rng, (2, 50), dtype)
+    wide = x.astype(np.float64)
+    with gn.use_target(target):
+        assert_close(softplus(x, 2.0), np.log1p(np.exp(2.0 * wide)) / 2.0, dtype, scale=0.1)
+        assert_close(softplus.derivative(x, beta=2.0), reference.sigmoid(2.0 * wide), dtype)
+        assert_close(softplus.backward(dy, x), dy * reference.sigmoid(wide), dtype, scale=0.1)
+    np.testing.assert_array_equal(softplus.ufunc(target)(x, dtype.type(2.0)), softplus(x, 2.0))
+    np.testing.assert_array_equal(softplus(x, 2.0, out=x), x)
+    assert pickle.loads(pickle.dumps(softplus)) is softplus
+
+
+def test_users_activation_keeps_its_docstring():
+    """And its name."""
+    assert (softplus.name, softplus.__doc__) == ("softplus", "log(1 + e^βx)/β.")
+    assert softplus.rule(0.0) == pytest.approx(np.log(2.0))
+
+
+# The machine code.
+
+
+@pytest.fixture(scope="module", params=one_an_activation(), ids=str)
+def inspected(request):
+    """The float32 kernel of each activation."""
+    return gn.inspect(request.param.act, "cpu", "float32")
+
+
+def test_float32_kernel_computes_in_float32(inspected):
+    """Nothing is widened."""
+    assert computed_in_double(inspected["llvm"]) == []
+
+
+@pytest.mark.skipif(not WIDE, reason="this CPU has no 256-bit vectors")
+def test_float32_kernel_is_simd(inspected):
+    """Whatever branches the rule is written with."""
+    assert computed_in_vectors(inspected["asm"])
+
+
+def test_precompile_compiles_what_a_loop_needs():
+    """Forward, derivative and backward, from x and from y."""
+    from gnumba._engine import host
+
+    gn.precompile(gn.selu, "float64", "cpu")
+    made = host.sweep.cache_info().misses
+    x = np.zeros(3)
+    with gn.use_target("cpu"):
+        gn.selu(x)
+        gn.selu.derivative(x)
+        gn.selu.backward(x, x)
+        gn.selu.backward(x, x, y=x)
+    assert host.sweep.cache_info().misses == made

@@ -1,0 +1,524 @@
+"""The house itself: who imports whom, what an import costs, what the disk keeps, which threads run; and
+that code, tests, benchmarks and documentation name the same things."""
+
+import ast
+import graphlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cases import ACTIVATIONS, OPTIMIZERS, one_a_class, one_an_activation, rule_of
+
+import gnumba as gn
+from gnumba import _activation, _optimizers
+from gnumba.rules import updates
+
+PACKAGE = Path(gn.__file__).parent
+ROOT = PACKAGE.parent
+MODULES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+
+
+# One list of names.
+
+
+def test_rules_classes_and_cases_name_the_same():
+    """Every built-in rule has a class that uses it and a case that tries it."""
+    registered = {name for name, rule in gn.registry.items() if rule.__module__ == updates.__name__}
+    assert registered == set(updates.__all__) == {rule_of(case).name for case in OPTIMIZERS}
+    assert all(gn.registry[name] is getattr(gn.rules, name) for name in registered)
+    assert set(_optimizers.__all__) == {case.make.__name__ for case in OPTIMIZERS}
+    assert all(getattr(gn, name) is getattr(_optimizers, name) for name in _optimizers.__all__)
+
+
+def test_activations_and_cases_name_the_same():
+    """swish is another name for silu."""
+    made = {vars(_activation)[name] for name in _activation.__all__}
+    made = {thing for thing in made if isinstance(thing, gn.Activation)}
+    assert made == {case.act for case in ACTIVATIONS}
+    assert all(getattr(gn, act.name) is act for act in made)
+
+
+def test_readme_names_the_same():
+    """A row of a table for each, with the name in its first cell."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README.md beside the package")
+    cells = re.findall(r"^\|([^|]*)\|", readme.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = {word for cell in cells for word in re.findall(r"`(?:gn\.)?(\w+)`", cell)}
+    known = {name for name in dir(gn) if isinstance(getattr(gn, name), (gn.Activation, type))}
+    expected = {case.make.__name__ for case in OPTIMIZERS} | {case.act.name for case in ACTIVATIONS}
+    assert expected <= documented
+    assert documented & known - {"swish"} == expected
+
+
+def test_benchmarks_name_the_same():
+    """Keyed by class and by activation."""
+    path = ROOT / "benchmarks" / "common.py"
+    if not path.exists():
+        pytest.skip("there is no benchmarks/common.py beside the package")
+    spec = importlib.util.spec_from_file_location("benchmarks_common", path)
+    common = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(common)
+    assert set(common.OPTIMIZERS) == {case.make.__name__ for case in OPTIMIZERS}
+    assert set(common.ACTIVATIONS) - {"swish"} == {case.act.name for case in ACTIVATIONS}
+
+
+@pytest.mark.parametrize(
+    "thing", [*(case.make for case in one_a_class()), *(case.act for case in one_an_activation())], ids=str
+)
+def test_docstrings_say_what_it_is_for(thing):
+    """A line each."""
+    for word in ("Strengths:", "Weaknesses:", "For:", "Examples\n"):
+        assert word in thing.__doc__
+
+
+# Who imports whom.
+
+
+def imports(path):
+    """(module, inside a function) for each import: gnumba's own as ".name", others by their first name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node in inner) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((name, node in inner) for name in sources(path, node))
+
+
+def sources(path, node):
+    """The modules that ``from ... import ...`` reads."""
+    if not node.level:
+        return [node.module.partition(".")[0]]
+    home = path.parent
+    for _ in range(node.level - 1):
+        home = home.parent
+    base = home.joinpath(*(node.module or "").split("."))
+    inside = [base / alias.name for alias in node.names]
+    found = [each if each.with_suffix(".py").exists() or each.is_dir() else base for each in inside]
+    return ["." + ".".join(each.relative_to(PACKAGE).parts) for each in found]
+
+
+def imported(prefix, nested=False):
+    """What the modules with that name, or in that folder, import: at the top, or within functions."""
+    paths = [path for path, name in MODULES.items() if name == prefix or name.startswith(f"{prefix}.")]
+    assert paths
+    return {name for path in paths for name, inside in imports(path) if inside == nested}
+
+
+def standard(names):
+    """Those that are none of gnumba's, all of which must be Python's own."""
+    others = {name for name in names if not name.startswith(".")}
+    return others <= sys.stdlib_module_names
+
+
+def own(names):
+    """gnumba's first-level modules among the names."""
+    return {name.split(".")[1] for name in names if name.startswith(".")}
+
+
+@pytest.mark.parametrize("name", ["_rule", "elementary"])
+def test_the_ground_floor_is_the_standard_library(name):
+    """A rule is plain Python until somebody asks for ufuncs of it: the one import in a function."""
+    assert standard(imported(name))
+    assert own(imported(name)) == set()
+    assert imported(name, nested=True) == ({"._engine.host"} if name == "_rule" else set())
+
+
+def test_rules_are_maths():
+    """math, the decorator, the elementary functions, each other."""
+    names = imported("rules") | imported("rules", nested=True)
+    assert names - {"math"} <= {
+        "._rule",
+        ".elementary",
+        ".rules.activations",
+        ".rules.updates",
+        ".rules.noise",
+    }
+
+
+def test_the_engine_knows_no_rule():
+    """It imports itself, rules' schema and the elementary functions."""
+    names = imported("_engine") | imported("_engine", nested=True)
+    assert own(names) <= {"_engine", "_rule", "elementary"}
+    assert not {name for name in names if name.startswith(".rules")}
+
+
+def test_nothing_imports_upwards():
+    """There is an order in which every module imports only those before it; the top is for programs."""
+    graph = {name: set() for name in MODULES.values()}
+    for path, name in MODULES.items():
+        for source, inside in imports(path):
+            if source.startswith(".") and not inside:
+                target = source[1:] if source[1:] in graph else f"{source[1:]}.__init__".lstrip(".")
+                graph[name] |= {target} - {name}
+    assert set(graphlib.TopologicalSorter(graph).static_order()) == set(graph)
+    reached = transitive(graph, "__init__")
+    programs = {name for path, name in MODULES.items() if "gnumba" in dict(imports(path))}
+    assert not programs & reached
+
+
+def transitive(graph, start):
+    """All that ``start`` imports, directly or not."""
+    found, rest = set(), {start}
+    while rest:
+        name = rest.pop()
+        found.add(name)
+        rest |= graph[name] - found
+    return found
+
+
+# New processes.
+
+
+def python(*arguments, **environment):
+    """What Python prints; warnings are errors."""
+    path = os.pathsep.join(
+        filter(None, [str(ROOT), environment.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")])
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": path} | {name: str(value) for name, value in environment.items()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_brings_in_nothing_that_numba_does_not():
+    """No third-party module."""
+    tops = "import sys; print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    ours, numbas = (set(python("-c", f"import {name}; {tops}").split()) for name in ("gnumba", "numba"))
+    assert ours - numbas == {"gnumba"}
+
+
+def test_import_compiles_nothing(tmp_path):
+    """Nor writes a kernel."""
+    code = """
+from numba.core import event
+with event.install_recorder("numba:compile") as recorder:
+    import gnumba
+print(len(recorder.buffer))
+"""
+    assert python("-c", code, GNUMBA_CACHE_DIR=tmp_path / "cache") == "0\n"
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
+def test_any_threading_layer(layer, tmp_path):
+    """Parallel steps are right, also from two threads at once, with and without TBB."""
+    code = """
+import threading
+import numba, numpy as np, gnumba as gn
+def train(p, target):
+    with gn.use_target(target):
+        optimizer = gn.Adam(p, lr=0.1)
+        for _ in range(20):
+            optimizer.step(np.sin(p))
+            gn.tanh(p, out=p)
+start = np.random.default_rng(0).standard_normal((3, 50_000))
+for p in start[1:]:
+    p[:] = start[0]
+threads = [threading.Thread(target=train, args=(p, "parallel")) for p in start[1:]]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+train(start[0], "cpu")
+assert (start == start[0]).all()
+print(numba.threading_layer(), gn.info()["threading_layer"])
+"""
+    try:
+        used = python("-c", code, NUMBA_THREADING_LAYER=layer)
+    except AssertionError as error:
+        if "No threading layer could be loaded" in str(error):
+            pytest.skip(f"numba has no {layer} here")
+        raise
+    assert used.split() == [layer, layer]
+
+
+# What the disk keeps.
+
+RULE = """
+import helper
+import parts.numbers
+import numpy as np
+import gnumba as gn
+
+FACTOR = 1.0
+TABLE = np.array([1.0, 2.0])
+
+def made_with(number):
+    @gn.rule
+    def stride(p, g, /, lr):
+        return p - lr * (number * FACTOR * TABLE[0] * parts.numbers.UNIT * helper.scaled(g))
+    return stride
+
+stride = made_with(1.0)
+"""
+HELPER = """
+def scaled(x, by=1.0):
+    return by * x
+"""
+SCRIPT = """
+import json, sys
+from numba.core import event
+import numpy as np
+import gnumba as gn
+with event.install_recorder("numba:compile") as recorder:
+    from rule import stride
+    p = np.zeros(5)
+    gn.optimizer(stride, p, lr=1.0).step(np.ones(5))
+json.dump({"p": p[0], "compiled": len(recorder.buffer)}, sys.stdout)
+"""
+
+
+class Project:
+    """A folder with a rule, a callee in another file, a script that makes a step, and a cache."""
+
+    def __init__(self, folder):
+        self.folder, self.cache = folder, folder / "cache"
+
+    def path(self, name):
+        return self.folder / f"{name}.py"
+
+    def edit(self, name, old, new):
+        text = self.path(name).read_text()
+        assert old in text
+        self.path(name).write_text(text.replace(old, new))
+
+    def kernels(self):
+        return {path.name for path in self.cache.glob("*.kernel")}
+
+    def run(self, **environment):
+        """The step's result, and whether something was compiled for it."""
+        environment = {"GNUMBA_CACHE_DIR": self.cache, "PYTHONDONTWRITEBYTECODE": 1} | environment
+        found = json.loads(python(self.path("script"), **environment))
+        return found["p"], found["compiled"] > 0
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A project that has run once."""
+    made = Project(tmp_path_factory.mktemp("project"))
+    made.path("parts/x").parent.mkdir()
+    files = {
+        "rule": RULE,
+        "helper": HELPER,
+        "script": SCRIPT,
+        "parts/__init__": "",
+        "parts/numbers": "UNIT = 1.0\n",
+    }
+    for name, text in files.items():
+        made.path(name).write_text(text)
+    assert made.run() == (-1.0, True)
+    assert made.kernels()
+    return made
+
+
+@pytest.fixture
+def project(compiled, tmp_path):
+    """The same in a folder of its own; where files lie makes no difference."""
+    shutil.copytree(compiled.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
+
+
+def test_unchanged_is_a_hit(project):
+    """Comments, blank lines, time stamps, another folder: nothing is compiled or written."""
+    before = project.kernels()
+    assert project.run() == (-1.0, False)
+    project.edit("rule", "FACTOR = 1.0", "# a comment\n\nFACTOR = 1.0  # another")
+    project.edit("helper", "def scaled", "\n\ndef other(x):\n    return x\n\ndef scaled")
+    assert project.run() == (-1.0, False)
+    assert project.kernels() == before
+
+
+EDITS = {
+    "the rule": ("rule", "return p - lr", "return p - 2.0 * lr"),
+    "a global constant": ("rule", "FACTOR = 1.0", "FACTOR = 2.0"),
+    "a number closed over": ("rule", "made_with(1.0)", "made_with(2.0)"),
+    "a callee in another file": ("helper", "return by * x", "return 2.0 * by * x"),
+    "a default of the callee": ("helper", "by=1.0", "by=2.0"),
+    "a constant in a module in a package": ("parts/numbers", "1.0", "2.0"),
+    "an array": ("rule", "[1.0, 2.0]", "[2.0, 2.0]"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_an_edit_is_another_kernel(project, edit):
+    """With another result, once; the former kernel is still there when the edit is taken back."""
+    before = project.kernels()
+    project.edit(*edit)
+    assert project.run() == (-2.0, True)
+    assert project.kernels() > before
+    if edit is EDITS["the rule"]:
+        assert project.run() == (-2.0, False)
+        project.edit(edit[0], edit[2], edit[1])
+        assert project.run() == (-1.0, False)
+
+
+def test_a_change_in_the_last_digits_of_an_array(project):
+    """More digits than an array prints."""
+    project.edit("rule", "[1.0, 2.0]", "[1.000000000001, 2.0]")
+    assert project.run() == (-1.000000000001, True)
+
+
+def test_a_rule_on_the_command_line(tmp_path):
+    """``python -c`` has no file, and hits all the same; so do a REPL and a notebook."""
+    first, second = (json.loads(python("-c", RULE_IN_PLACE, GNUMBA_CACHE_DIR=tmp_path)) for _ in range(2))
+    assert first["p"] == second["p"] == -1.0
+    assert (first["compiled"] > 0, second["compiled"]) == (True, 0)
+
+
+RULE_IN_PLACE = SCRIPT.replace(
+    "    from rule import stride",
+    """
+    @gn.rule
+    def stride(p, g, /, lr):
+        return p - lr * g
+""",
+)
+
+
+MEETING = """
+import sys
+import numpy as np, gnumba as gn
+for dtype in sys.argv[1:]:
+    for target in ("cpu", "parallel"):
+        for p in (np.zeros(1001, dtype), np.zeros((8, 9), dtype)[::2, ::3]):
+            g = np.full(p.shape, 2.0, dtype)
+            with gn.use_target(target):
+                optimizer = gn.Momentum(p, lr=1.0, momentum=0.5)
+                optimizer.step(g)
+                y = gn.leaky_relu(p, -1.0)
+            v = optimizer.state_dict()["state"]["0"]["v"]
+            assert (p == -1.0).all() and (v == 1.0).all() and (y == 1.0).all(), (dtype, target)
+"""
+
+
+def test_kernels_of_several_processes_meet(tmp_path):
+    """float32 compiled in one, float64 in another, both loaded in a third: each does its own work."""
+    both = tmp_path / "both"
+    for dtype in ("float32", "float64"):
+        python("-c", MEETING, dtype, GNUMBA_CACHE_DIR=tmp_path / dtype)
+        shutil.copytree(tmp_path / dtype, both, dirs_exist_ok=True)
+    for dtypes in (["float64", "float32"], ["float32", "float64"]):
+        python("-c", MEETING, *dtypes, GNUMBA_CACHE_DIR=both)
+
+
+def test_racing_processes(project):
+    """All right, and one file a kernel at the end."""
+    expected = project.kernels()
+    for path in project.cache.iterdir():
+        path.unlink()
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "GNUMBA_CACHE_DIR": str(project.cache),
+    }
+    racing = [
+        subprocess.Popen([sys.executable, project.path("script")], env=environment, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert [json.loads(process.communicate(timeout=120)[0])["p"] for process in racing] == [-1.0] * 3
+    assert {path.name for path in project.cache.iterdir()} == expected
+
+
+DAMAGES = {
+    "a bit flipped": lambda data: (
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    ),
+    "cut short": lambda data: data[:-1],
+    "emptied": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_file_is_compiled_again(project, damage):
+    """And written anew."""
+    sound = {path: path.read_bytes() for path in project.cache.glob("*.kernel")}
+    for path, data in sound.items():
+        path.write_bytes(damage(data))
+    assert project.run() == (-1.0, True)
+    assert project.run() == (-1.0, False)
+
+
+def test_something_in_the_way_of_a_file(project):
+    """It cannot be read and cannot be written: no cache, no error, nothing left lying about."""
+    for path in list(project.cache.iterdir()):
+        path.unlink()
+        path.mkdir()
+    before = set(project.cache.rglob("*"))
+    assert project.run() == (-1.0, True)
+    assert set(project.cache.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_made(project, tmp_path):
+    """A file has its name; the work goes on with another folder, or none."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert project.run(GNUMBA_CACHE_DIR=in_the_way)[0] == -1.0
+    assert project.run(GNUMBA_CACHE_DIR=in_the_way / "below")[0] == -1.0
+    assert in_the_way.read_text() == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(project):
+    """It is not used; a kernel in it neither."""
+    project.cache.chmod(0o500)
+    assert project.run()[0] == -1.0
+    project.cache.chmod(0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's here")
+@pytest.mark.parametrize("mode", [0o770, 0o707], ids=oct)
+def test_a_folder_that_others_may_write_is_not_used(mode, tmp_path):
+    """A cache is code."""
+    tmp_path.chmod(mode)
+    show = "import gnumba; print(gnumba.info()['cache_folder'])"
+    assert Path(python("-c", show, GNUMBA_CACHE_DIR=tmp_path).strip()) != tmp_path
+    tmp_path.chmod(0o700)
+    assert Path(python("-c", show, GNUMBA_CACHE_DIR=tmp_path).strip()) == tmp_path
+
+
+def test_a_refused_rule_is_refused_in_every_process(tmp_path):
+    """What was not approved of is not stored."""
+    code = """
+import numpy as np, gnumba as gn
+@gn.rule
+def wide(p, g, /, lr):
+    return p - (1 - lr) * g
+try:
+    gn.optimizer(wide, np.ones(3, np.float32), lr=0.1).step(np.ones(3, np.float32))
+except TypeError as error:
+    print(error)
+"""
+    for _ in range(2):
+        assert "'wide' would compute in float64" in python("-c", code, GNUMBA_CACHE_DIR=tmp_path)
+
+
+def test_kernels_of_several_processes_keep_apart(tmp_path):
+    """Two processes compile alike-looking kernels; a third that loads both runs each on its own arrays."""
+    script = """
+import sys, numpy as np, gnumba as gn
+def single():
+    x = np.linspace(-1, 1, 1000, dtype=np.float32)
+    return (gn.relu.backward(np.ones_like(x), x) == (x > 0)).all()
+def double():
+    y = np.linspace(0, 1, 1000)
+    return np.allclose(gn.sigmoid.backward(np.ones_like(y), y, y=y), y * (1 - y))
+assert all(globals()[name]() for name in sys.argv[1:])
+"""
+    environment = {**os.environ, "GNUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    for names in (["single"], ["double"], ["single", "double"], ["double", "single"]):
+        subprocess.run([sys.executable, "-c", script, *names], env=environment, check=True)
