@@ -12,13 +12,13 @@ import gnumba as gn
 
 
 @gn.rule
-def lion(p, g, m, /, lr, beta1, beta2):
+def signed_mean(p, g, m, /, lr, beta1, beta2):
     """Lion. Chen et al. 2023, arXiv:2302.06675."""
     u = beta1 * m + (1.0 - beta1) * g
     return p - lr * gn.elementary.sign(u), beta2 * m + (1.0 - beta2) * g
 
 
-def naive_lion(p, gradients, lr, beta1, beta2):
+def naive_signed_mean(p, gradients, lr, beta1, beta2):
     """The same in NumPy."""
     m = np.zeros_like(p)
     for g in gradients:
@@ -31,21 +31,25 @@ def test_users_rule(dtype, target, rng):
     """A full optimizer from a function."""
     p = rng.standard_normal((20, 30)).astype(dtype)
     gradients = rng.standard_normal((4, 20, 30)).astype(dtype)
-    expected, m = naive_lion(p.astype(np.float64), gradients.astype(np.float64), 0.01, 0.9, 0.99)
-    optimizer = gn.optimizer(lion, {"w": p}, lr=0.01, beta1=0.9, beta2=0.99)
+    expected, m = naive_signed_mean(p.astype(np.float64), gradients.astype(np.float64), 0.01, 0.9, 0.99)
+    optimizer = gn.optimizer(signed_mean, {"w": p}, lr=0.01, beta1=0.9, beta2=0.99)
     with gn.use_target(target):
         for g in gradients:
             optimizer.step({"w": g})
     assert_close(p, expected, dtype, scale=1.0)
     assert_close(optimizer.state_dict()["state"]["w"]["m"], m, dtype, scale=1.0)
-    assert (optimizer.rule, gn.registry["lion"]) == (lion, lion)
+    assert (optimizer.rule, gn.registry["signed_mean"]) == (signed_mean, signed_mean)
 
 
 def test_users_rule_has_all_that_built_in_ones_have(rng):
     """Groups, schedules, None, state, copies, ufuncs, plain Python."""
     a, b = np.zeros(3), np.zeros(3)
     optimizer = gn.optimizer(
-        lion, [{"params": a, "lr": 0.5}, {"params": b}], lr=lambda t: 0.25, beta1=0.9, beta2=lambda t: 0.99
+        signed_mean,
+        [{"params": a, "lr": 0.5}, {"params": b}],
+        lr=lambda t: 0.25,
+        beta1=0.9,
+        beta2=lambda t: 0.99,
     )
     optimizer.step([np.ones(3), None])
     assert (a[0], b[0]) == (-0.5, 0.0)
@@ -54,9 +58,12 @@ def test_users_rule_has_all_that_built_in_ones_have(rng):
     twin.step([np.ones(3), np.ones(3)])
     optimizer.step([np.ones(3), np.ones(3)])
     assert_equal_states(twin.state_dict(), optimizer.state_dict())
-    assert lion(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99) == pytest.approx((0.0999, 0.01))
-    assert lion.ufuncs("cpu")._fields == ("p", "m")
-    assert lion.ufuncs("cpu").p(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99) == lion(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99)[0]
+    assert signed_mean(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99) == pytest.approx((0.0999, 0.01))
+    assert signed_mean.ufuncs("cpu")._fields == ("p", "m")
+    assert (
+        signed_mean.ufuncs("cpu").p(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99)
+        == signed_mean(0.1, 1.0, 0.0, 1e-4, 0.9, 0.99)[0]
+    )
 
 
 @gn.rule(initial={"scale": 0.5})
