@@ -120,18 +120,18 @@ def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The flat kernel's Python source, to be compiled."""
     span, itemsize = _span(function, dtype), dtype.itemsize
     written = function.columns.index(function.writes[0])
-    shares, cut = threads.shares("parallel"), 16
+    shares, share_of = threads.shares("parallel"), numba.njit(threads.share_of)
 
     def flat(arrays, parallel, scalars):
         n, at = arrays[0].size, addresses_of(arrays)
         for column in range(len(arrays)):
-            apart = abs(at[column] - at[written]) >= n * itemsize
-            if arrays[column].size != n or not (apart or column == written):
+            clear = abs(at[column] - at[written]) >= n * itemsize or column == written
+            if arrays[column].size != n or not clear:
                 return False
         if not parallel:
             span(at, 0, n, scalars)
         else:
-            share = -(-n // (shares * cut)) * cut
+            share = share_of(n, shares)
             for k in prange(shares):
                 span(at, min(n, k * share), min(n, (k + 1) * share), scalars)
         return True

@@ -12,7 +12,6 @@ from . import host, threads
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Array, ...]
-CUT_AT = 16  # elements: a share starts at a whole vector
 
 
 class Table:
@@ -94,7 +93,7 @@ def is_dense(row: Row) -> bool:
 
 def deal(sizes: list[int], shares: int) -> tuple[Array, Array]:
     """Cut rows of these sizes into contiguous shares of equal length, as (row, lo, hi) pieces."""
-    share = -(-sum(sizes) // (shares * CUT_AT)) * CUT_AT
+    share = threads.share_of(sum(sizes), shares)
     pieces, first, room = [], [0], share
     for k, size in enumerate(sizes):
         lo = 0

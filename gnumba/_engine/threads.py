@@ -45,6 +45,14 @@ def count() -> int:
     return int(config.NUMBA_NUM_THREADS)
 
 
+CUT_AT = 16  # elements: a share starts at a whole vector
+
+
+def share_of(size: int, count: int) -> int:
+    """The length of a share when so many elements are cut into ``count``."""
+    return -(-size // (count * CUT_AT)) * CUT_AT
+
+
 def shares(target: str) -> int:
     """Into how many equal parts work is cut: four a thread even out what else the machine does."""
     return 4 * count() if target == "parallel" else 1
