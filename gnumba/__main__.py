@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import gnumba as gn
 
-from . import _demo
+from . import _bench, _demo
 
 PICTURE = "gnumba-demo.png"
 
@@ -71,13 +72,27 @@ def demo(optimizer: str, out: Path, **options: Any) -> int:
     return 0
 
 
+def bench(optimizer: str, model: str, rounds: int, plot: Path | None) -> int:
+    """Measure one optimizer or all on one model or all."""
+    if missing := _demo.missing_packages():
+        packages = ", ".join(missing)
+        print(f'The bench needs {packages}, not installed here: pip install "gnumba[bench]"', file=sys.stderr)
+        return 1
+    optimizers = list(_bench.OPTIMIZERS) if optimizer == "all" else [optimizer]
+    models = list(_bench.MODELS) if model == "all" else [model]
+    _bench.run(optimizers, models, rounds, plot)
+    return 0
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m gnumba", description=gn.__doc__)
     parser.add_argument("--version", action="version", version=f"gnumba {gn.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="{demo,info}")
+    commands = parser.add_subparsers(title="commands", metavar="{demo,bench,info}")
     about = "train a small network on handwritten digits: a table, and a picture of the loss curves"
     add_demo_options(commands.add_parser("demo", help=about, description=about))
+    about = "measure gnumba beside NumPy, and PyTorch and optax if installed, on this machine"
+    add_bench_options(commands.add_parser("bench", help=about, description=about))
     about = "print versions, threads, SIMD width, CUDA and the cache folder"
     commands.add_parser("info", help=about, description=about).set_defaults(run=info)
     return parser
@@ -101,6 +116,17 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
     add("--out", PICTURE, "PATH", "the picture: a file that ends in .png, or a folder", type=picture)
 
 
+def add_bench_options(parser: argparse.ArgumentParser) -> None:
+    """What ``bench`` takes."""
+    parser.set_defaults(run=bench)
+    add, optimizers, models = parser.add_argument, ["all", *_bench.OPTIMIZERS], ["all", *_bench.MODELS]
+    add("--optimizer", default="all", choices=optimizers, metavar="NAME", help=", ".join(optimizers))
+    add("--model", default="all", choices=models, metavar="NAME", help="; ".join(models))
+    add("--rounds", type=whole_from(1), default=3, metavar="N", help="turns of each library; default: 3")
+    to_plot = functools.partial(picture, name="gnumba-bench.png")
+    add("--plot", type=to_plot, metavar="PATH", help="draw the ratios: a file that ends in .png, or a folder")
+
+
 def whole_from(least: int) -> Callable[[str], int]:
     """What turns an option's text into a whole number of at least ``least``."""
 
@@ -114,9 +140,9 @@ def whole_from(least: int) -> Callable[[str], int]:
     return convert
 
 
-def picture(text: str) -> Path:
+def picture(text: str, name: str = PICTURE) -> Path:
     """The file to write, of a path to a PNG or a folder; refused now if it could not be written later."""
-    path = Path(text) / PICTURE if os.path.isdir(text) else Path(text)
+    path = Path(text) / name if os.path.isdir(text) else Path(text)
     if path.suffix.lower() != ".png":
         raise argparse.ArgumentTypeError(
             f"got {text!r}, expected a folder that exists, or a file that ends in .png"
