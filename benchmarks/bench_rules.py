@@ -7,7 +7,7 @@ from gnumba._engine.table import Table
 from .common import TARGETS, normal, repeats
 
 BUILT_IN = {name: rule for name, rule in gn.registry.items() if rule.__module__.startswith("gnumba.")}
-KEEPING = ("beta", "beta1", "beta2", "decay", "eps", "mu", "shrink")  # scalars that are 1 to change nothing
+KEEPING = ("beta", "beta1", "beta2", "decay", "eps", "mu")  # scalars that are 1 to change nothing
 
 
 class Rules:

@@ -123,11 +123,12 @@ class Activation(Elementwise):
         dy : array
             dL/dy, of x's shape and dtype.
         x : array
-            The input of the forward pass.
+            The input of the forward pass; None will do where ``y`` is used.
         *hyper, **named : float
             Hyperparameters, as in the activation itself.
         y : array, optional
-            The result of the forward pass; sigmoid, tanh, ELU and SELU use it in place of ``x``.
+            The result of the forward pass; sigmoid, tanh, ELU (α ≥ 0) and SELU use it in place of
+            ``x``, the others do not look at it.
         out : array, optional
             Where to write it; may be ``dy``.
 

@@ -35,10 +35,11 @@ class Parameter:
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
         self.array, self.dtype, self.shape = array, array.dtype, array.shape
+        self.clear_at = 0  # where a dense gradient was last seen to be clear of all parameters
         self.foreign = self.given is not array
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "table"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("table", "clear_at")}
 
     def check_held(self) -> None:
         """ValueError unless the container holds the array it held, and a tensor's memory is where it was."""
@@ -108,8 +109,9 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If the structure, a name or a shape differs, a hyperparameter is out of range, or the
-            container no longer holds the arrays it was given. Nothing has changed then.
+            If the structure, a name or a shape differs, a hyperparameter is out of range, the
+            container no longer holds the arrays it was given, or a gradient shares memory with a
+            parameter other than element for element with its own. Nothing has changed then.
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
         """
@@ -131,14 +133,16 @@ class Optimizer:
         missing = []
         for k, (p, g) in enumerate(zip(self._parameters, gradients, strict=True)):
             p.check_held()
-            if type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape:
-                p.table.bind(p.row, g)
-            elif g is not None:
-                gradients[k] = place.check_gradient(p.name, g, p.array)
-                p.table.bind(p.row, gradients[k])
-            else:
+            if g is None:
                 p.table.leave_out(p.row)
                 missing.append(p)
+                continue
+            if not (type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape):
+                gradients[k] = g = place.check_gradient(p.name, g, p.array)
+            at = p.table.bind(p.row, g)
+            if at == 0 or at != p.clear_at:
+                self._memory.check_clear(p.name, g)
+                p.clear_at = at
         return missing
 
     def _matched(self, grads: Any) -> list[Any]:
@@ -259,6 +263,7 @@ class Optimizer:
             raise ValueError(f"params has the names {names}, expected at least one, each once")
         for p, array in zip(self._parameters, place.check_parameters(given), strict=True):
             p.see(array)
+        self._memory = place.Parameters({p.name: p.array for p in self._parameters})
 
     def _first_state(self, name: str, array: Array) -> Array:
         return np.full_like(array, self.rule.initial.get(name, 0.0), subok=False)
@@ -279,7 +284,11 @@ class Optimizer:
     # Copies: tables hold addresses, so a copy makes its own.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_tables", "_plan")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_tables", "_plan", "_memory")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

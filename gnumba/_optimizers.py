@@ -38,7 +38,7 @@ def _moments(
         "eps": eps,
         "eps_root": eps_root,
         "weight_decay": weight_decay,
-        "shrink": 1.0 - lr * weight_decay,
+        "pull": lr * weight_decay,
     }
 
 
@@ -420,10 +420,10 @@ class AdamW(Optimizer):
 
 
 def _decayed(lr: float, weight_decay: float, decoupled: bool) -> dict[str, float]:
-    """Weight decay as L2 (``weight_decay``) or as a factor (``shrink``)."""
+    """Weight decay as L2 (``weight_decay``) or decoupled (``pull``)."""
     if decoupled:
-        return {"lr": lr, "weight_decay": 0.0, "shrink": 1.0 - lr * weight_decay}
-    return {"lr": lr, "weight_decay": weight_decay, "shrink": 1.0}
+        return {"lr": lr, "weight_decay": 0.0, "pull": lr * weight_decay}
+    return {"lr": lr, "weight_decay": weight_decay, "pull": 0.0}
 
 
 def _any_group_sets(params: Any, name: str) -> bool:

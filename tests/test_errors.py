@@ -781,3 +781,30 @@ def test_users_rate_out_of_range():
 def gentle(p, g, /, lr):
     """θ − ηg."""
     return p - lr * g
+
+
+@pytest.mark.parametrize(
+    "change", [lambda p: (p[::-1],), lambda p: (p[1:], p[:-1])], ids=["reversed", "shifted"]
+)
+def test_gradient_that_the_step_would_change(change):
+    """Refused: what is read late would have been written early. A parameter may be its own gradient."""
+    memory = np.arange(5.0)
+    g, *others = change(memory)
+    p = others[0] if others else memory
+    optimizer = gn.SGD({"w": p}, lr=1.0)
+    assert_refused(
+        lambda: optimizer.step({"w": g}), ValueError, "gradient of w", "shares memory", "parameter w"
+    )
+    assert (memory == np.arange(5.0)).all()
+    optimizer.step({"w": p})
+    assert not p.any()
+
+
+def test_gradients_that_are_each_others_parameters():
+    """As of a bilinear form: the second would be read after it was written."""
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    optimizer = gn.SGD([a, b], lr=1.0)
+    optimizer.step([a.copy(), b.copy()])
+    a[:], b[:] = [1.0, 2.0], [3.0, 4.0]
+    assert_refused(lambda: optimizer.step([b, a]), ValueError, "gradient of 0", "parameter 1")
+    assert (a.tolist(), b.tolist(), optimizer.t) == ([1.0, 2.0], [3.0, 4.0], 1)

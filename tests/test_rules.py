@@ -252,3 +252,14 @@ def test_float32_kernel_computes_in_float32(inspected):
 def test_float32_kernel_is_simd(inspected):
     """Packed arithmetic in the widest registers."""
     assert computed_in_vectors(inspected["asm"])
+
+
+@pytest.mark.parametrize(
+    "make", [gn.AdamW, lambda p, **kw: gn.SGD(p, decoupled=True, **kw)], ids=["AdamW", "SGD"]
+)
+def test_small_decoupled_decay_keeps_its_rate(make):
+    """ηλ = 1e-7, AdamW's default: as a float32 factor, 1 − ηλ would decay 19 % too fast."""
+    p = (2.0 ** np.random.default_rng(0).uniform(0.0, 1.0, 100_000)).astype(np.float32)
+    before = p.astype(np.float64)
+    make(p, lr=1e-3, weight_decay=1e-4).step(np.zeros_like(p))
+    assert np.sum(before - p) == pytest.approx(1e-7 * np.sum(before), rel=0.1)

@@ -6,7 +6,9 @@ memory (*seen*, never copied); what goes out is in the caller's own kind.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -188,6 +190,33 @@ def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
             f"gradient of {name} has shape {g.shape}, expected its parameter's, {parameter.shape}"
         )
     return g
+
+
+class Parameters:
+    """The parameters' memory, to tell a gradient that an update of them would change under way."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+        bounds = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
+        self._starts = [low for low, _, _ in bounds]
+        self._names = [name for _, _, name in bounds]
+        self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
+
+    def check_clear(self, name: str, g: Array) -> None:
+        """ValueError if ``g`` shares memory with a parameter; it may be its own parameter itself."""
+        if not g.size:
+            return
+        low, high = np.lib.array_utils.byte_bounds(g)
+        k = bisect.bisect_left(self._starts, high) - 1
+        while k >= 0 and self._ends[k] > low:
+            other = self._names[k]
+            x = self._arrays[other]
+            if not (other == name and same_elements(g, x)) and np.shares_memory(g, x):
+                raise ValueError(
+                    f"gradient of {name} shares memory with parameter {other}, which the step changes; "
+                    "expected memory of its own (a copy)"
+                )
+            k -= 1
 
 
 def _check_writable(name: str, x: Array) -> None:

@@ -34,19 +34,20 @@ class Table:
         self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
         self.traffic = sum(self._sizes) * host.cost(function, self.dtype)
 
-    def bind(self, k: int, column: Array) -> None:
-        """Make an array (a gradient) the second column of row ``k``."""
+    def bind(self, k: int, column: Array) -> int:
+        """Make an array (a gradient) the second column of row ``k``; its address, 0 if it is strided."""
         if self.strided:
             self.strided.pop(k, None)
         if column.strides == self._strides[k]:
-            self.addresses[k, 1] = flat_address(column)
-        else:
-            head, _, *rest = self.rows[k]
-            row = (head, column, *rest)
-            if is_dense(row):
-                self.addresses[k, 1] = address(column)
-            else:
-                self._bind_strided(k, row)
+            self.addresses[k, 1] = at = flat_address(column)
+            return at
+        head, _, *rest = self.rows[k]
+        row = (head, column, *rest)
+        if not is_dense(row):
+            self._bind_strided(k, row)
+            return 0
+        self.addresses[k, 1] = at = address(column)
+        return at
 
     def leave_out(self, k: int) -> None:
         """Leave row ``k`` alone until something is bound to it."""
