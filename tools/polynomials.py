@@ -47,6 +47,11 @@ FITS = {
 }
 
 
+def value(coefficients, x):
+    """The polynomial with these coefficients, lowest first. (mpmath.polyval changes its order in 1.4.)"""
+    return mp.fsum(c * x**k for k, c in enumerate(coefficients))
+
+
 def remez(f, interval, weight, degree, points=600):
     """Coefficients, lowest first, that make the largest `weight * (f - polynomial)` smallest."""
     lo, hi = map(mp.mpf, interval)
@@ -57,7 +62,7 @@ def remez(f, interval, weight, degree, points=600):
         # the polynomial whose weighted errors at `extremes` are equal, with alternating signs
         rows = [[x[i] ** j for j in range(degree + 1)] + [(-1) ** k / w[i]] for k, i in enumerate(extremes)]
         *coefficients, _ = mp.lu_solve(mp.matrix(rows), mp.matrix([y[i] for i in extremes]))
-        error = [w[i] * (y[i] - mp.polyval(coefficients[::-1], x[i])) for i in range(points)]
+        error = [w[i] * (y[i] - value(coefficients, x[i])) for i in range(points)]
         runs = [[0]]  # of one sign each
         for i in range(1, points):
             runs.append([i]) if error[i] * error[i - 1] < 0 else runs[-1].append(i)
@@ -73,7 +78,7 @@ def fitted(name, dtype):
     code, precision, digits = DTYPES[dtype]
     exact = remez(f, interval, weight, degrees[dtype])
     rounded = [struct.unpack(code, struct.pack(code, c))[0] for c in exact]
-    errors = [weight(t) * (f(t) - mp.polyval(rounded[::-1], t)) for t in mp.linspace(*interval, 500)]
+    errors = [weight(t) * (f(t) - value(rounded, t)) for t in mp.linspace(*interval, 500)]
     return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)) * 2**precision)
 
 
