@@ -42,7 +42,7 @@ class Parameter:
         return {name: value for name, value in self.__dict__.items() if name not in ("table", "clear_at")}
 
     def check_held(self) -> None:
-        """ValueError unless the container holds the array it held, and a tensor's memory is where it was."""
+        """ValueError unless the container holds the array it held, writable and where it was."""
         try:
             held = self.holder[self.key]
         except (KeyError, IndexError):
@@ -53,6 +53,8 @@ class Parameter:
                 f"parameter {self.name} is no longer the array the optimizer was given: "
                 "update it in place (p[...] = other), or make a new optimizer"
             )
+        if not self.array.flags.writeable:
+            raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
 
 
 class Optimizer:

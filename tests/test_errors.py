@@ -808,3 +808,18 @@ def test_gradients_that_are_each_others_parameters():
     a[:], b[:] = [1.0, 2.0], [3.0, 4.0]
     assert_refused(lambda: optimizer.step([b, a]), ValueError, "gradient of 0", "parameter 1")
     assert (a.tolist(), b.tolist(), optimizer.t) == ([1.0, 2.0], [3.0, 4.0], 1)
+
+
+def test_parameter_frozen_later():
+    """As one that was read-only from the start."""
+    p = np.ones(3)
+    optimizer = gn.SGD([np.ones(3), p], lr=1.0)
+    p.flags.writeable = False
+    assert_refused(
+        lambda: optimizer.step([np.ones(3)] * 2), ValueError, "parameter 1", "read-only", "expected"
+    )
+    assert (p == 1.0).all()
+    assert optimizer.t == 0
+    p.flags.writeable = True
+    optimizer.step([np.ones(3)] * 2)
+    assert (p == 0.0).all()
