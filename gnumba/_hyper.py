@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
-
-Schedule = Callable[[int], float]
 
 
 class Range(NamedTuple):

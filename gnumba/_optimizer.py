@@ -143,7 +143,7 @@ class Optimizer:
                 gradients[k] = g = place.check_gradient(p.name, g, p.array)
             at = p.table.bind(p.row, g)
             if at == 0 or at != p.clear_at:
-                self._memory.check_clear(p.name, g)
+                self._memory.check_clear(p.name, g, at)
                 p.clear_at = at
         return missing
 
@@ -263,9 +263,9 @@ class Optimizer:
         if len(given) < len(self._parameters) or not given:
             names = [p.name for p in self._parameters]
             raise ValueError(f"params has the names {names}, expected at least one, each once")
-        for p, array in zip(self._parameters, place.check_parameters(given), strict=True):
-            p.see(array)
-        self._memory = place.Parameters({p.name: p.array for p in self._parameters})
+        self._memory = place.check_parameters(given)
+        for p in self._parameters:
+            p.see(self._memory.arrays[p.name])
 
     def _first_state(self, name: str, array: Array) -> Array:
         return np.full_like(array, self.rule.initial.get(name, 0.0), subok=False)

@@ -112,9 +112,7 @@ class SGD(Optimizer):
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
         made = _decayed(hyper["lr"], hyper["weight_decay"], self.decoupled)
         if self.rule is rules.sgd:  # without momentum, dampening only scales the step
-            return made | {
-                "lr": hyper["lr"] * (1.0 - hyper["dampening"]),
-            }
+            return made | {"lr": hyper["lr"] * (1.0 - hyper["dampening"])}
         return made | {"mu": hyper["momentum"], "one_minus_tau": 1.0 - hyper["dampening"]}
 
 

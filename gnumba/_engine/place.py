@@ -162,9 +162,9 @@ def same_elements(x: Array, y: Array) -> bool:
     return start[0][0] == start[1][0] and x.strides == y.strides
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> list[Array]:
+def check_parameters(parameters: Mapping[str, Any]) -> Parameters:
     """The parameters as arrays to update in place: writable, no element twice."""
-    arrays = []
+    arrays = {}
     for name, x in parameters.items():
         if not (
             isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
@@ -172,10 +172,11 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[Array]:
             raise TypeError(
                 f"parameter {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
             )
-        arrays.append(seen(f"parameter {name}", x))
-        _check_writable(f"parameter {name}", arrays[-1])
-    _check_apart(dict(zip(parameters, arrays, strict=True)))
-    return arrays
+        arrays[name] = seen(f"parameter {name}", x)
+        _check_writable(f"parameter {name}", arrays[name])
+    made = Parameters(arrays)
+    made.check_apart()
+    return made
 
 
 def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
@@ -193,29 +194,43 @@ def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
 
 
 class Parameters:
-    """The parameters' memory, to tell a gradient that an update of them would change under way."""
+    """The parameters' arrays by name, and which of them another array shares memory with."""
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self._arrays = arrays
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self.arrays = arrays
         bounds = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
         self._starts = [low for low, _, _ in bounds]
         self._names = [name for _, _, name in bounds]
         self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
 
-    def check_clear(self, name: str, g: Array) -> None:
-        """ValueError if ``g`` shares memory with a parameter; it may be its own parameter itself."""
-        if not g.size:
-            return
-        low, high = np.lib.array_utils.byte_bounds(g)
-        k = bisect.bisect_left(self._starts, high) - 1
-        while k >= 0 and self._ends[k] > low:
-            other = self._names[k]
-            x = self._arrays[other]
-            if not (other == name and same_elements(g, x)) and np.shares_memory(g, x):
+    def check_apart(self) -> None:
+        """ValueError if two parameters share an element."""
+        for name, x in self.arrays.items():
+            for other in self._sharing(x, 0):
+                if other != name:
+                    raise ValueError(
+                        f"parameters {name} and {other} share elements, expected each to be updated once"
+                    )
+
+    def check_clear(self, name: str, g: Array, at: int) -> None:
+        """ValueError if a gradient shares memory with a parameter, but element for element with its own.
+
+        It is dense from address ``at`` on, or strided where that is 0.
+        """
+        for other in self._sharing(g, at):
+            if other != name or not same_elements(g, self.arrays[other]):
                 raise ValueError(
                     f"gradient of {name} shares memory with parameter {other}, which the step changes; "
                     "expected memory of its own (a copy)"
                 )
+
+    def _sharing(self, x: Array, at: int) -> Iterator[str]:
+        """The parameters that share an element with ``x``; only neighbours in memory are compared exactly."""
+        low, high = (at, at + x.nbytes) if at else np.lib.array_utils.byte_bounds(x)
+        k = bisect.bisect_left(self._starts, high) - 1
+        while k >= 0 and self._ends[k] > low:
+            if np.shares_memory(x, self.arrays[self._names[k]]):
+                yield self._names[k]
             k -= 1
 
 
@@ -245,17 +260,3 @@ def _overlaps_itself(x: Array) -> bool:
         start += stride * np.arange(n).reshape(-1, *[1] * (x.ndim - axis - 1))
     starts = np.unique(start)
     return starts.size < x.size or bool((np.diff(starts) < x.itemsize).any())
-
-
-def _check_apart(arrays: Mapping[str, Array]) -> None:
-    """ValueError if two arrays share an element; only neighbours in memory are compared exactly."""
-    spans = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
-    reach: list[tuple[int, int, str]] = []
-    for low, high, name in spans:
-        reach = [span for span in reach if span[1] > low]
-        for _, _, other in reach:
-            if np.shares_memory(arrays[name], arrays[other]):
-                raise ValueError(
-                    f"parameters {other} and {name} share elements, expected each to be updated once"
-                )
-        reach.append((low, high, name))
