@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from numbers import Real
@@ -11,7 +12,7 @@ import numpy as np
 
 from . import rules
 from ._engine import host, place
-from ._engine.launch import launch, launch_flat
+from ._engine.launch import Scalars, launch, launch_flat
 from ._engine.table import Table
 from ._rule import Elementwise
 
@@ -70,7 +71,8 @@ class Activation(Elementwise):
             self.__module__ = str(__package__)  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
         defaults = [p.default for p in parameters[1:]]
-        self._defaults = None if inspect.Parameter.empty in defaults else tuple(map(float, defaults))
+        self._defaults = None if inspect.Parameter.empty in defaults else np.array(defaults, np.float64)
+        self._numbers = functools.lru_cache(maxsize=64)(self._read_numbers)
         self._derivative = Elementwise(derivative, ("x",), ("y",), names)
         self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names)
         self._backward_from_y = derivative_from_y and Elementwise(
@@ -92,7 +94,7 @@ class Activation(Elementwise):
 
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f(x)."""
-        return _apply(self, {"x": x}, self._numbers(hyper, named), out)
+        return _apply(self, (x,), self._scalars(hyper, named), out)
 
     def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f′(x), with the arguments of f.
@@ -111,7 +113,7 @@ class Activation(Elementwise):
         array
             Of x's kind, shape and dtype.
         """
-        return _apply(self._derivative, {"x": x}, self._numbers(hyper, named), out)
+        return _apply(self._derivative, (x,), self._scalars(hyper, named), out)
 
     def backward(
         self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
@@ -144,10 +146,10 @@ class Activation(Elementwise):
         ValueError
             If their shapes differ.
         """
-        numbers = self._numbers(hyper, named)
-        if y is None or self._backward_from_y is None or not self._from_y_if(*numbers):
-            return _apply(self._backward, {"dy": dy, "x": x}, numbers, out)
-        return _apply(self._backward_from_y, {"dy": dy, "y": y}, numbers, out)
+        scalars = self._scalars(hyper, named)
+        if y is None or self._backward_from_y is None or not self._from_y_if(*scalars):
+            return _apply(self._backward, (dy, x), scalars, out)
+        return _apply(self._backward_from_y, (dy, y), scalars, out)
 
     def ufunc(self, target: str = "cpu") -> Any:
         """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
@@ -164,9 +166,16 @@ class Activation(Elementwise):
         """
         return host.ufunc(self, target)
 
-    def _numbers(self, hyper: tuple[Any, ...], named: dict[str, Any]) -> tuple[float, ...]:
+    def _scalars(self, hyper: tuple[Any, ...], named: dict[str, Any]) -> Scalars:
+        """The hyperparameters as float64, in the order of the signature."""
         if not hyper and not named and self._defaults is not None:
             return self._defaults
+        try:
+            return self._numbers(*hyper, **named)
+        except TypeError:  # wrong, or not to be remembered
+            return self._read_numbers(*hyper, **named)
+
+    def _read_numbers(self, *hyper: Any, **named: Any) -> Scalars:
         try:
             bound = self._signature.bind(*hyper, **named)
         except TypeError as error:
@@ -175,7 +184,7 @@ class Activation(Elementwise):
         for name, value in bound.arguments.items():
             if not isinstance(value, Real):
                 raise TypeError(f"{self.name}: {name} is of type {type(value).__name__}, expected a number")
-        return tuple(map(float, bound.args))
+        return np.array(bound.args, np.float64)
 
     def _described(self) -> str:
         return "".join(f", {p}" for p in self._signature.parameters.values())
@@ -199,29 +208,30 @@ def _times(derivative: Scalar) -> Scalar:
 
 def _apply(
     function: Elementwise,
-    inputs: dict[str, Array],
-    scalars: tuple[float, ...],
+    inputs: tuple[Array, ...],
+    scalars: Scalars,
     out: Array,
     also: tuple[np.ndarray, ...] = (),
 ) -> Any:
     """Run the function; the output in the kind of the first input. ``also`` are further outputs."""
-    first = next(iter(inputs.values()))
-    if out is None and type(first) is np.ndarray:
-        y = np.empty_like(first)
-        if first.ndim and launch_flat(function, (*inputs.values(), y, *also), scalars):
-            return y
-    elif out is not None:
-        over = next((name for name, x in inputs.items() if x is out), None)
-        columns = (*inputs.values(), *also) if over else (*inputs.values(), out, *also)
-        if launch_flat(function.onto(function.writes[0], over) if over else function, columns, scalars):
+    first = inputs[0]
+    if out is None:
+        if type(first) is np.ndarray and first.ndim:
+            y = np.empty_like(first)
+            if launch_flat(function, (*inputs, y, *also), scalars):
+                return y
+    elif out is first:
+        if launch_flat(function.onto(function.writes[0], function.reads[0]), (*inputs, *also), scalars):
             return out
-    return _apply_checked(function, inputs, scalars, out, also)
+    elif launch_flat(function, (*inputs, out, *also), scalars):
+        return out
+    return _apply_checked(function, dict(zip(function.reads, inputs, strict=True)), scalars, out, also)
 
 
 def _apply_checked(
     function: Elementwise,
     inputs: dict[str, Array],
-    scalars: tuple[float, ...],
+    scalars: Scalars,
     out: Array,
     also: tuple[np.ndarray, ...],
 ) -> Any:
@@ -297,11 +307,11 @@ class PReLU(Activation):
 
     def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
         (function, _, _), slope, scalars = self._slope(x, alpha)
-        return _apply(function, {"x": x} | slope, scalars, out)
+        return _apply(function, (x, *slope), scalars, out)
 
     def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
         (_, function, _), slope, scalars = self._slope(x, alpha)
-        return _apply(function, {"x": x} | slope, scalars, out)
+        return _apply(function, (x, *slope), scalars, out)
 
     def backward(  # type: ignore[override]
         self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
@@ -326,13 +336,13 @@ class PReLU(Activation):
         """
         (_, _, function), slope, scalars = self._slope(x, alpha)
         share = np.empty_like(place.operand("dy", dy), subok=False)
-        dx = _apply(function, {"dy": dy, "x": x} | slope, scalars, out, also=(share,))
+        dx = _apply(function, (dy, x, *slope), scalars, out, also=(share,))
         return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
 
-    def _slope(self, x: Array, alpha: Any) -> tuple[Any, dict[str, Array], tuple[float, ...]]:
+    def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
         """The functions to use, and α among the arrays or among the scalars."""
         if isinstance(alpha, Real):
-            return self._by_number, {}, (float(alpha),)
+            return self._by_number, (), np.array([alpha], np.float64)
         slope, x = place.operand("alpha", alpha), place.operand("x", x)
         if slope.dtype != x.dtype:
             raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
@@ -343,8 +353,8 @@ class PReLU(Activation):
                 f"alpha has shape {slope.shape}, expected one that broadcasts to x's, {x.shape}"
             ) from None
         if slope.size == 1:
-            return self._by_number, {}, (slope.item(),)
-        return self._by_array, {"alpha": spread}, ()
+            return self._by_number, (), slope.astype(np.float64).reshape(1)
+        return self._by_array, (spread,), np.empty(0)
 
 
 def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

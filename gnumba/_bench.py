@@ -200,7 +200,7 @@ def probe() -> float:
 
     row = tuple(arrays("1 array, 30M", seed)[0] for seed in range(4))  # zeros would be 12 % faster
     touched = Table(Elementwise(touch, tuple("pgmv"), tuple("pmv")), [row])
-    return touched.traffic / seconds(lambda: launch([(touched, ())]))
+    return touched.traffic / seconds(lambda: launch([(touched, np.empty(0))]))
 
 
 def measure(contender: str, optimizers: Sequence[str], models: Sequence[str]) -> dict[str, float]:

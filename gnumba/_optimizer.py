@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ._engine import place
+from ._engine.binding import Binding
 from ._engine.launch import launch
 from ._engine.table import Table
 from ._hyper import NOT_NEGATIVE, Range, load_all, restored, saved, stateful
 from ._rule import Rule
-from ._structure import Group, are_groups, groups, held_by, outline
+from ._structure import Group, are_groups, groups, keys_of, outline, values_of
 
 __all__ = ["Optimizer", "optimizer"]
 
@@ -21,33 +23,27 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Parameter:
-    """One array to be updated: where it is held, its state, and its row in a table."""
+    """One array to be updated: its group, its state, and its row in a table."""
 
     table: Table
     row: int
 
-    def __init__(self, name: str, holder: Any, key: Any, group: int) -> None:
-        self.name, self.holder, self.key, self.group = name, holder, key, group
-        self.given = holder[key]
+    def __init__(self, name: str, given: Any, group: int) -> None:
+        self.name, self.given, self.group = name, given, group
         self.state: dict[str, Array] = {}
         self.missed = 0  # steps without a gradient; all others updated it
 
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
-        self.array, self.dtype, self.shape = array, array.dtype, array.shape
-        self.clear_at = 0  # where a dense gradient was last seen to be clear of all parameters
-        self.foreign = self.given is not array
+        self.array, self.dtype = array, array.dtype
+        self.layout = place.layout(array)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("table", "clear_at")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("table", "layout")}
 
-    def check_held(self) -> None:
+    def check_held(self, held: Any) -> None:
         """ValueError unless the container holds the array it held, writable and where it was."""
-        try:
-            held = self.holder[self.key]
-        except (KeyError, IndexError):
-            held = None
-        moved = self.foreign and not place.same_elements(place.seen(self.name, self.given), self.array)
+        moved = place.layout(place.seen(self.name, self.given)) != self.layout
         if held is not self.given or moved:
             raise ValueError(
                 f"parameter {self.name} is no longer the array the optimizer was given: "
@@ -55,6 +51,30 @@ class Parameter:
             )
         if not self.array.flags.writeable:
             raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
+
+
+class Update:
+    """What one launch covers: a table, or those of its rows that missed as many steps, and its scalars."""
+
+    def __init__(self, table: Table, rows: set[int] | None, group: Group, missed: int) -> None:
+        self.table, self.rows, self.group, self.missed = table, rows, group, missed
+        names = table.function.scalars
+        self._of, self._pack = values_of(names), struct.Struct(f"{len(names)}d").pack_into
+        self._scalars = np.empty(len(names))
+        self._memory = self._scalars.data
+
+    def part(self) -> Table:
+        """The table, with the gradients that are bound now."""
+        return self.table if self.rows is None else self.table.only(self.rows)
+
+    def filled(self, scalars: Mapping[str, float]) -> Array:
+        """The rule's scalars as float64, in its order; TypeError for what is no number."""
+        try:
+            self._pack(self._memory, 0, *self._of(scalars))
+        except struct.error:
+            name = self.table.function.name
+            raise TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers") from None
+        return self._scalars
 
 
 class Optimizer:
@@ -76,7 +96,7 @@ class Optimizer:
     """
 
     ranges: Mapping[str, Range] = MappingProxyType({})
-    _plan: list[tuple[Table, set[int] | None, int, int]]
+    _plan: list[Update]
 
     def __init__(self, rule: Rule, params: Any, hyper: Mapping[str, Any]) -> None:
         self.rule = rule
@@ -117,58 +137,69 @@ class Optimizer:
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
         """
-        gradients = self._matched(grads)  # held to the end: tables know addresses only
-        missing = self._bind(gradients)
-        work = []
-        for table, rows, group, missed in self._plan:
-            part = table if rows is None else table.only(rows)
-            work.append((part, self._scalars(group, self.t + 1 - missed)))
-        launch(work)
+        gradients = self._matched(grads)
+        _views, missing = self._bind(gradients)  # both held to the end: tables know addresses only
+        launch([(each.part(), self._scalars(each)) for each in self._plan])
         self.t += 1
         if missing:
             for p in missing:
                 p.missed += 1
             self._plan = self._planned()
 
-    def _bind(self, gradients: list[Any]) -> list[Parameter]:
-        """Check every gradient and bind it to its parameter's row; the parameters without one."""
-        missing = []
-        for k, (p, g) in enumerate(zip(self._parameters, gradients, strict=True)):
-            p.check_held()
+    def _bind(self, gradients: tuple[Any, ...]) -> tuple[list[Array], list[Parameter]]:
+        """Check every gradient and bind it to its parameter's row.
+
+        What is out of the ordinary is looked at here: views of those gradients, and the parameters
+        that have none.
+        """
+        held = self._held()
+        views, missing = [], []
+        k = self._binding.bind(held, gradients, 0)
+        while k < len(gradients):
+            p, g = self._parameters[k], gradients[k]
+            p.check_held(held[k])
             if g is None:
                 p.table.leave_out(p.row)
                 missing.append(p)
-                continue
-            if not (type(g) is np.ndarray and g.dtype is p.dtype and g.shape == p.shape):
-                gradients[k] = g = place.check_gradient(p.name, g, p.array)
-            at = p.table.bind(p.row, g)
-            if at == 0 or at != p.clear_at:
-                self._memory.check_clear(p.name, g, at)
-                p.clear_at = at
-        return missing
+            else:
+                g = place.check_gradient(p.name, g, p.array)
+                self._memory.check_clear(p.name, g)
+                p.table.bind(p.row, g)
+                views.append(g)
+            k = self._binding.bind(held, gradients, k + 1)
+        return views, missing
 
-    def _matched(self, grads: Any) -> list[Any]:
+    def _held(self) -> tuple[Any, ...]:
+        """What the containers hold by now, in the order of the parameters."""
+        if not self._grouped:
+            return self.groups[0].held()
+        return tuple(x for group in self.groups for x in group.held())
+
+    def _matched(self, grads: Any) -> tuple[Any, ...]:
         """Gradients in the order of the parameters, as they are."""
         if not self._grouped:
             return self.groups[0].match("grads", grads)
         if not isinstance(grads, (list, tuple)) or len(grads) != len(self.groups):
             raise ValueError(f"grads is {outline(grads)}, expected one entry a group, {len(self.groups)}")
         entries = zip(self.groups, grads, strict=True)
-        return [g for group, entry in entries for g in group.match(f"grads of group {group['name']}", entry)]
+        return tuple(
+            g for group, entry in entries for g in group.match(f"grads of group {group['name']}", entry)
+        )
 
-    def _planned(self) -> list[tuple[Table, set[int] | None, int, int]]:
-        """What a step launches: a table, or those of its rows that missed as many steps, with their group."""
-        plan: list[tuple[Table, set[int] | None, int, int]] = []
+    def _planned(self) -> list[Update]:
+        """What a step launches."""
+        plan = []
         for table, group, members in self._tables:
             counts = sorted({p.missed for p in members})
             for missed in counts:
                 rows = {p.row for p in members if p.missed == missed}
-                plan.append((table, rows if len(counts) > 1 else None, group, missed))
+                plan.append(Update(table, rows if len(counts) > 1 else None, self.groups[group], missed))
         return plan
 
-    def _scalars(self, group: int, update: int) -> tuple[float, ...]:
-        made = self.scalars(update, **self.groups[group].values_at(self.t))
-        return tuple(map(made.__getitem__, self.rule.scalars))
+    def _scalars(self, update: Update) -> Array:
+        """The rule's scalars for this step."""
+        made = self.scalars(self.t + 1 - update.missed, **update.group.values_at(self.t))
+        return update.filled(made)
 
     # Hyperparameters.
 
@@ -253,9 +284,8 @@ class Optimizer:
     def _enumerate(self) -> Iterator[Parameter]:
         for index, group in enumerate(self.groups):
             prefix = f"{group['name']}/" if self._grouped else ""
-            held, keys = held_by(group["params"])
-            for key in keys:
-                yield Parameter(f"{prefix}{key}", held, key, index)
+            for key, array in zip(keys_of(group["params"]), group.held(), strict=True):
+                yield Parameter(f"{prefix}{key}", array, index)
 
     def _see(self) -> None:
         """Find the parameters' memory."""
@@ -281,6 +311,7 @@ class Optimizer:
             for row, p in enumerate(chosen):
                 p.table, p.row = table, row
             self._tables.append((table, group, chosen))
+        self._binding = Binding([(p.table, p.row, p.array, p.given) for p in self._parameters], self._memory)
         self._plan = self._planned()
 
     # Copies: tables hold addresses, so a copy makes its own.
@@ -289,7 +320,7 @@ class Optimizer:
         return {
             name: value
             for name, value in self.__dict__.items()
-            if name not in ("_tables", "_plan", "_memory")
+            if name not in ("_tables", "_plan", "_binding", "_memory")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -328,8 +359,7 @@ class RuleOptimizer(Optimizer):
             )
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        made = hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
-        return {name: float(value) for name, value in made.items()}
+        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
 
 
 def optimizer(

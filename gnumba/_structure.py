@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ class Group(MutableMapping[str, Any]):
         self._items = {"params": params, "name": name, **hyper}
         self._ranges = {key: ranges.get(key, ANY) for key in hyper}
         self._fixed: dict[str, Any] | None = None
-        self.match = matcher(params)
+        self.match, self.held = matcher(params), holder(params)
         self.values_at(0)
 
     def values_at(self, t: int) -> dict[str, Any]:
@@ -75,46 +76,78 @@ def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -
     return made
 
 
-def held_by(params: Any) -> tuple[Any, list[Any]]:
-    """The container that holds the arrays, and its keys; a single array gets a list around it."""
+def keys_of(params: Any) -> list[Any]:
+    """By what the container holds its arrays: names or positions."""
     if isinstance(params, Mapping):
-        return params, list(params)
-    held = params if isinstance(params, (list, tuple)) else [params]
-    return held, list(range(len(held)))
+        return list(params)
+    return list(range(len(params) if isinstance(params, (list, tuple)) else 1))
 
 
-def matcher(params: Any) -> Callable[[str, Any], list[Any]]:
+def values_of(names: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """``values(mapping)``: what it has under these names, in their order."""
+    if len(names) > 1:
+        return operator.itemgetter(*names)
+    return functools.partial(_few_values, tuple(names))
+
+
+def _few_values(names: tuple[Any, ...], mapping: Any) -> tuple[Any, ...]:
+    return tuple(mapping[name] for name in names)
+
+
+def holder(params: Any) -> Callable[[], tuple[Any, ...]]:
+    """``held()``: what the container holds by now where it held the arrays; None where it lacks one."""
+    if isinstance(params, Mapping):
+        return functools.partial(_held_by_names, params, tuple(params), values_of(tuple(params)))
+    return functools.partial(tuple, params if isinstance(params, (list, tuple)) else (params,))
+
+
+def _held_by_names(
+    params: Mapping[Any, Any], names: tuple[Any, ...], values: Callable[[Any], tuple[Any, ...]]
+) -> tuple[Any, ...]:
+    try:
+        return values(params)
+    except KeyError:
+        return tuple(map(params.get, names))
+
+
+def matcher(params: Any) -> Callable[[str, Any], tuple[Any, ...]]:
     """``match(where, entry)``: the values of an entry built like ``params``, in the order of params."""
     if isinstance(params, Mapping):
-        return functools.partial(_match_mapping, params, list(params))
+        return functools.partial(_match_mapping, params, list(params), values_of(tuple(params)))
     if isinstance(params, (list, tuple)):
         return functools.partial(_match_sequence, params, len(params))
     return _match_single
 
 
-def _match_single(where: str, entry: Any) -> list[Any]:
-    return [entry]
+def _match_single(where: str, entry: Any) -> tuple[Any, ...]:
+    return (entry,)
 
 
-def _match_sequence(params: Sequence[Any], count: int, where: str, entry: Any) -> list[Any]:
+def _match_sequence(params: Sequence[Any], count: int, where: str, entry: Any) -> tuple[Any, ...]:
     if len(params) != count:
         raise ValueError(f"params has {len(params)} entries by now, expected {count}, as it was given")
     if not isinstance(entry, (list, tuple)):
         raise TypeError(f"{where} is {outline(entry)}, expected a list as params is")
     if len(entry) != count:
         raise ValueError(f"{where} has {len(entry)} entries, expected one a parameter, {count}")
-    return list(entry)
+    return tuple(entry)
 
 
-def _match_mapping(params: Mapping[Any, Any], names: list[Any], where: str, entry: Any) -> list[Any]:
+def _match_mapping(
+    params: Mapping[Any, Any],
+    names: list[Any],
+    values: Callable[[Any], tuple[Any, ...]],
+    where: str,
+    entry: Any,
+) -> tuple[Any, ...]:
     if len(params) != len(names):
         raise ValueError(f"params has the names {list(params)} by now, expected {names}, as it was given")
-    if not isinstance(entry, Mapping):
+    if type(entry) is not dict and not isinstance(entry, Mapping):
         raise TypeError(f"{where} is {outline(entry)}, expected a dict as params is")
-    if len(entry) != len(names) or not all(name in entry for name in names):
+    if len(entry) != len(names) or not all(map(entry.__contains__, names)):
         unknown, missing = [n for n in entry if n not in names], [n for n in names if n not in entry]
         raise ValueError(f"{where} has unknown names {unknown} and lacks {missing}, expected those of params")
-    return [entry[name] for name in names]
+    return values(entry)
 
 
 def outline(x: Any) -> str:

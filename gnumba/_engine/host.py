@@ -20,12 +20,14 @@ from numba.extending import overload
 from .._rule import Elementwise, Rule
 from . import threads
 from .cache import KernelCache, own_symbol
-from .memory import WrongCountError, addresses_of, cast, fetch, moved, pick, put, row
+from .memory import WrongCountError, cast, fetch, moved, pick, put, row
+from .objects import DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .specialize import OPTIONS, Specialized, refuse_widening
 
 TARGETS = ("cpu", "parallel")
 INT64_LIST = types.Array(types.int64, 1, "C")
 INT64_TABLE = types.Array(types.int64, 2, "C")
+FLOAT64_LIST = types.Array(types.float64, 1, "C")
 
 Kernel = Callable[..., Any]
 threads.load_tbb()  # before numba looks for a threading layer
@@ -49,8 +51,10 @@ def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
 
     ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
     the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
+    ``scalars`` are float64, in the order of ``function.scalars``.
     """
-    return _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
+    kernel = _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
+    return threads.one_caller(kernel) if target == "parallel" else kernel
 
 
 @functools.cache
@@ -59,9 +63,9 @@ def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
 
     ``table`` has the one row of addresses, ``strides[axis]`` each column's stride in bytes.
     """
-    return _compiled(
-        _walk(function, dtype), function, dtype, target, INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64
-    )
+    arguments = (INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64)
+    kernel = _compiled(_walk(function, dtype), function, dtype, target, *arguments)
+    return threads.one_caller(kernel) if target == "parallel" else kernel
 
 
 def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
@@ -71,15 +75,15 @@ def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
 
 
 @functools.cache
-def flat(function: Elementwise, dtype: np.dtype[Any]) -> tuple[Kernel, int]:
-    """``kernel(arrays, parallel, scalars)`` over flat arrays, one a column, and its `cost`.
+def flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``kernel(arrays, model, one_below, all_from, scalars)`` over dense arrays, one a column.
 
-    The kernel returns False, and has done nothing, where sizes differ or what is written overlaps
-    what is read.
+    ``arrays`` is the id of a tuple of them, ``model`` the id of an array of that dtype. One core
+    works where the traffic is below ``one_below``, all where it is at least ``all_from``. The
+    kernel returns False, and has done nothing, where it is neither, or an array is of another kind
+    or layout, or read-only where it is written, or what is written overlaps what is read.
     """
-    arrays = types.UniTuple(types.Array(numba.from_dtype(dtype), 1, "C"), len(function.columns))
-    kernel = _compiled(_flat(function, dtype), function, dtype, "parallel", arrays, types.boolean)
-    return kernel, cost(function, dtype)
+    return _compiled(_flat(function, dtype), function, dtype, "parallel", *(types.int64,) * 4)
 
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
@@ -89,12 +93,13 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """
     scalar, kind = specialized(function, dtype).dispatcher, dtype.type
     sources, targets = _pickers(function)
+    count = (0,) * len(function.scalars)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def span(addresses, lo, hi, scalars):
         read, written = sources(addresses), targets(addresses)
-        constants = cast(kind, scalars)
+        constants = cast(kind, scalars, count)
         for i in range(lo, hi):
             put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
 
@@ -118,22 +123,39 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The flat kernel's Python source, to be compiled."""
-    span, itemsize = _span(function, dtype), dtype.itemsize
-    written = function.columns.index(function.writes[0])
+    span, itemsize, weight = _span(function, dtype), dtype.itemsize, cost(function, dtype)
+    columns, written = (0,) * len(function.columns), tuple(map(function.columns.index, function.writes))
     shares, share_of = threads.shares("parallel"), numba.njit(threads.share_of)
 
-    def flat(arrays, parallel, scalars):
-        n, at = arrays[0].size, addresses_of(arrays)
-        for column in range(len(arrays)):
-            clear = abs(at[column] - at[written]) >= n * itemsize or column == written
-            if arrays[column].size != n or not clear:
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def fits(arrays, model):
+        first = arrays[0]
+        for k in range(len(arrays)):
+            if not same_kind(arrays[k], model) or not same_layout(arrays[k], first):
                 return False
-        if not parallel:
+        for k in range(len(written)):
+            if not half(arrays[written[k]] + FLAGS) & WRITEABLE:
+                return False
+        at, length = words(arrays, DATA), size(first) * itemsize
+        for k in range(len(arrays)):
+            if k != written[0] and abs(at[k] - at[written[0]]) < length:
+                return False
+        return half(first + FLAGS) & DENSE != 0
+
+    def flat(held, model, one_below, all_from, scalars):
+        arrays = items(held, columns)
+        if not fits(arrays, model):
+            return False
+        n, at = size(arrays[0]), words(arrays, DATA)
+        if n * weight < one_below:
             span(at, 0, n, scalars)
-        else:
+        elif n * weight >= all_from:
             share = share_of(n, shares)
             for k in prange(shares):
                 span(at, min(n, k * share), min(n, (k + 1) * share), scalars)
+        else:
+            return False
         return True
 
     return flat
@@ -143,12 +165,12 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The walk's Python source, to be compiled."""
     scalar, kind = specialized(function, dtype).dispatcher, dtype.type
     sources, targets = _pickers(function)
-    columns = (0,) * len(function.columns)
+    columns, numbers = (0,) * len(function.columns), (0,) * len(function.scalars)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def line(addresses, strides, count, scalars):
-        constants = cast(kind, scalars)
+        constants = cast(kind, scalars, numbers)
         for i in range(count):
             at = moved(addresses, strides, i)
             put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
@@ -184,43 +206,28 @@ def _pickers(function: Elementwise) -> tuple[Any, Any]:
     return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
 
 
-@functools.cache
-def address() -> Callable[[Any], int]:
-    """The address of a flat, writable array; TypeError for any other."""
-    kernel = numba.njit(own_symbol(lambda a: a.ctypes.data))
-    for kind in (types.float32, types.float64):
-        _compile(kernel, (types.Array(kind, 1, "C"),))
-    return _closed(kernel)
-
-
 def _compiled(
     loop: Kernel, function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
     kernel = numba.njit(own_symbol(loop), parallel=target == "parallel", nogil=True, **OPTIONS)
-    signature = (*arguments, types.Tuple((types.float64,) * len(function.scalars)))
     approve = functools.partial(refuse_widening, function.name, specialized(function, dtype))
     try:
-        _compile(kernel, signature, approve)
+        return compiled(kernel, (*arguments, FLOAT64_LIST), approve)
     except WrongCountError as error:
         outputs = ", ".join(function.writes)
         raise TypeError(f"rule {function.name!r} {error}: {outputs}") from None
-    return _closed(kernel)
 
 
-def _compile(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None] = lambda: None) -> None:
-    """Load a kernel from the disk, or compile it and store it if it is approved of."""
+def compiled(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None] = lambda: None) -> Any:
+    """The kernel from the disk, or compiled and stored if it is approved of; it compiles no more."""
     kernel._cache = KernelCache(kernel)
     kernel.compile(signature)
     if not kernel._cache.hits:
         approve()
         kernel._cache.save(signature, kernel.overloads[signature])
-
-
-def _closed(kernel: Any) -> Any:
-    """The kernel with no more compiling: numba's C dispatcher is the check of types from here on."""
-    kernel.disable_compile()
+    kernel.disable_compile()  # numba's C dispatcher is the check of types from here on
     return kernel
 
 
@@ -261,7 +268,6 @@ def ufuncs(rule: Rule, target: str) -> Any:
 def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
     """The sweep as compiled, afresh: LLVM and assembly."""
     kernel = numba.njit(_sweep(function, dtype), parallel=target == "parallel", nogil=True, **OPTIONS)
-    scalars = types.Tuple((types.float64,) * len(function.scalars))
-    signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, scalars)
+    signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
     kernel.compile(signature)
     return {"llvm": kernel.inspect_llvm(signature), "asm": kernel.inspect_asm(signature)}

@@ -59,17 +59,17 @@ def _element(context, builder, element, addresses, j, i):
 
 
 @intrinsic
-def cast(typing, dtype, values):
-    """A tuple of numbers as a tuple of ``dtype``."""
-    element, count = dtype.dtype, len(values)
+def cast(typing, dtype, values, like):
+    """A float64 array as a tuple of ``dtype``, as long as ``like``."""
+    element, count = dtype.dtype, len(like)
 
     def generate(context, builder, signature, args):
-        kinds = signature.args[1].types
-        items = [builder.extract_value(args[1], j) for j in range(count)]
-        items = [context.cast(builder, v, k, element) for v, k in zip(items, kinds, strict=True)]
+        base = context.make_array(signature.args[1])(context, builder, args[1]).data
+        items = [builder.load(builder.gep(base, [INT64(j)])) for j in range(count)]
+        items = [context.cast(builder, item, types.float64, element) for item in items]
         return context.make_tuple(builder, signature.return_type, items)
 
-    return types.UniTuple(element, count)(dtype, values), generate
+    return types.UniTuple(element, count)(dtype, values, like), generate
 
 
 @intrinsic
@@ -84,22 +84,6 @@ def row(typing, table, k, like):
         return context.make_tuple(builder, signature.return_type, items)
 
     return types.UniTuple(types.int64, count)(table, k, like), generate
-
-
-@intrinsic
-def addresses_of(typing, arrays):
-    """``(address of a, address of b, ...)`` for a tuple of arrays."""
-    count = len(arrays)
-
-    def generate(context, builder, signature, args):
-        items = []
-        for j in range(count):
-            view = context.make_array(signature.args[0].types[j])
-            data = view(context, builder, builder.extract_value(args[0], j)).data
-            items.append(builder.ptrtoint(data, INT64))
-        return context.make_tuple(builder, signature.return_type, items)
-
-    return types.UniTuple(types.int64, count)(arrays), generate
 
 
 @intrinsic

@@ -56,6 +56,14 @@ def target_for(traffic: int) -> str:
     return forced or ("parallel" if threads.pays(traffic) else "cpu")
 
 
+def limits() -> tuple[int, int]:
+    """Below how many bytes of traffic one core works, from how many on all cores do without a lock."""
+    forced = _forced and _forced.get(threading.get_ident())
+    if forced:
+        return (threads.NEVER, threads.NEVER) if forced == "cpu" else (0, threads.unlocked_from(0))
+    return threads.limits()
+
+
 @contextlib.contextmanager
 def use_target(target: str) -> Iterator[None]:
     """Force the target for host arrays of every size inside the block, in this thread.
@@ -157,9 +165,13 @@ def check_out(name: str, out: Any, x: Array) -> Array:
 
 
 def same_elements(x: Array, y: Array) -> bool:
-    """Whether two arrays of one shape and dtype are the same memory, element by element."""
-    start = [a.__array_interface__["data"] for a in (x, y)]
-    return start[0][0] == start[1][0] and x.strides == y.strides
+    """Whether two arrays of one dtype are the same memory, element by element."""
+    return layout(x) == layout(y)
+
+
+def layout(x: Array) -> tuple[Any, ...]:
+    """Where an array's memory begins, and how its elements lie in it."""
+    return x.__array_interface__["data"][0], x.shape, x.strides
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Parameters:
@@ -202,31 +214,29 @@ class Parameters:
         self._starts = [low for low, _, _ in bounds]
         self._names = [name for _, _, name in bounds]
         self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
+        self.bounds = self._starts, self._ends
 
     def check_apart(self) -> None:
         """ValueError if two parameters share an element."""
         for name, x in self.arrays.items():
-            for other in self._sharing(x, 0):
+            for other in self._sharing(x):
                 if other != name:
                     raise ValueError(
                         f"parameters {name} and {other} share elements, expected each to be updated once"
                     )
 
-    def check_clear(self, name: str, g: Array, at: int) -> None:
-        """ValueError if a gradient shares memory with a parameter, but element for element with its own.
-
-        It is dense from address ``at`` on, or strided where that is 0.
-        """
-        for other in self._sharing(g, at):
+    def check_clear(self, name: str, g: Array) -> None:
+        """ValueError if a gradient shares memory with a parameter, but element for element with its own."""
+        for other in self._sharing(g):
             if other != name or not same_elements(g, self.arrays[other]):
                 raise ValueError(
                     f"gradient of {name} shares memory with parameter {other}, which the step changes; "
                     "expected memory of its own (a copy)"
                 )
 
-    def _sharing(self, x: Array, at: int) -> Iterator[str]:
+    def _sharing(self, x: Array) -> Iterator[str]:
         """The parameters that share an element with ``x``; only neighbours in memory are compared exactly."""
-        low, high = (at, at + x.nbytes) if at else np.lib.array_utils.byte_bounds(x)
+        low, high = np.lib.array_utils.byte_bounds(x)
         k = bisect.bisect_left(self._starts, high) - 1
         while k >= 0 and self._ends[k] > low:
             if np.shares_memory(x, self.arrays[self._names[k]]):

@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -71,10 +72,31 @@ def pays(traffic: int) -> bool:
     return traffic >= _FAST_START and traffic >= parallel_from() and count() > 1
 
 
-def gate(target: str) -> contextlib.AbstractContextManager[Any]:
-    """What to hold while a kernel runs: only TBB and OpenMP take several callers at once."""
-    return _OPEN if target == "cpu" or layer() in ("tbb", "omp") else _LOCK
+def limits() -> tuple[int, int]:
+    """Traffic below which one core works, and from which all do and need no lock."""
+    if count() == 1:
+        return NEVER, NEVER
+    return parallel_from(), unlocked_from(parallel_from())
 
 
-_OPEN: contextlib.nullcontext[None] = contextlib.nullcontext()
+def unlocked_from(traffic: int) -> int:
+    """The traffic, or NEVER on a layer that takes one caller at a time."""
+    return traffic if layer() in TAKES_MANY else NEVER
+
+
+def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A parallel kernel that waits its turn: only TBB and OpenMP take several callers at once."""
+
+    @functools.wraps(kernel)
+    def call(*args: Any) -> Any:
+        if layer() in TAKES_MANY:
+            return kernel(*args)
+        with _LOCK:
+            return kernel(*args)
+
+    return call
+
+
+NEVER = 2**62
+TAKES_MANY = ("tbb", "omp")
 _LOCK = threading.RLock()
