@@ -341,8 +341,8 @@ class PReLU(Activation):
 
     def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
         """The functions to use, and α among the arrays or among the scalars."""
-        if isinstance(alpha, Real):
-            return self._by_number, (), np.array([alpha], np.float64)
+        if type(alpha) is float or isinstance(alpha, Real):
+            return self._by_number, (), self._scalars((alpha,), {})
         slope, x = place.operand("alpha", alpha), place.operand("x", x)
         if slope.dtype != x.dtype:
             raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")

@@ -33,7 +33,7 @@ class Binding:
         Ordinary is a dense NumPy array laid out as its parameter, clear of all parameters, for a
         parameter that is held as it was given, writable and where it was. Each other needs a look.
         """
-        if not objects.readable():
+        if not objects.READABLE:
             return k
         return _binder()(self._rows, self._starts, self._ends, id(held), id(gradients), k)
 

@@ -14,7 +14,6 @@ from .._rule import Elementwise
 from . import host, objects, place, threads
 from .table import Table, address, by_lines
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Scalars = np.ndarray[Any, np.dtype[np.float64]]  # in the order of function.scalars
 
 
@@ -48,16 +47,19 @@ def _kernels(table: Table) -> tuple[Any, Any]:
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> bool:
     """The short way for dense NumPy arrays of one layout; False, and nothing done, for all others."""
     known = _SHORT.get(getattr(arrays[0], "dtype", None))
-    if known is None or not objects.readable():
+    if known is None:
         return False
     model, kernels = known
     kernel = kernels.get(function)
     if kernel is None:
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
-    return bool(kernel(id(arrays), id(model), *place.limits(), scalars))
+    one_below, all_from = place.limits()
+    done: bool = kernel(id(arrays), model, one_below, all_from, scalars)
+    return done
 
 
-# By dtype: an array of it, and the kernels that there are.
-_SHORT: dict[Any, tuple[Array, dict[Elementwise, host.Kernel]]] = {
-    dtype: (np.empty(0, dtype), {}) for dtype in place.DTYPES
-}
+# By dtype: the id of an array of it, and the kernels that there are.
+_MODELS = [np.empty(0, dtype) for dtype in place.DTYPES]
+_SHORT: dict[Any, tuple[int, dict[Elementwise, host.Kernel]]] = (
+    {model.dtype: (id(model), {}) for model in _MODELS} if objects.READABLE else {}
+)

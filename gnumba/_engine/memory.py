@@ -103,6 +103,17 @@ def moved(typing, addresses, strides, i):
     return addresses(addresses, strides, i), generate
 
 
+@intrinsic
+def stay_apart(typing):
+    """Keeps the function it is called in from being inlined."""
+
+    def generate(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def pick(indices: tuple[int, ...]) -> Any:
     """An intrinsic that takes those items of a tuple of addresses."""
 

@@ -2,14 +2,13 @@
 
 What extension modules read through macros (``PyTuple_GET_ITEM``, ``PyArray_DATA``), at offsets that
 CPython's and NumPy's binary interfaces fix. Checking an array takes a few ns there, and half a
-microsecond in Python. `readable` says whether it may be relied on; whoever passes an ``id`` holds
+microsecond in Python. `READABLE` says whether it may be relied on; whoever passes an ``id`` holds
 the object until the call returns.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 
 import numba
@@ -29,8 +28,7 @@ DATA, NDIM, SHAPE, STRIDES, BASE, DTYPE, FLAGS = range(HEADER, HEADER + 7 * WORD
 DENSE, WRITEABLE = 0x0001 | 0x0002, 0x0400  # C or Fortran order
 
 
-@functools.cache
-def readable() -> bool:
+def _readable() -> bool:
     """Whether objects lie in memory as this file says, tried on an array in a tuple."""
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != WORD:
         return False
@@ -61,6 +59,9 @@ def _word(address: int) -> int:
 
 def _half(address: int) -> int:
     return ctypes.c_int32.from_address(address).value
+
+
+READABLE = _readable()
 
 
 def _loader(width: ir.Type):

@@ -37,7 +37,7 @@ def target_of(*arrays: Any) -> str:
     Returns
     -------
     {"cpu", "parallel"}
-        ``"parallel"`` from 1 MiB of arrays on (8 MiB under numba's workqueue threading layer,
+        ``"parallel"`` from 768 KiB of arrays on (8 MiB under numba's workqueue threading layer,
         which is slow to start), ``"cpu"`` below it, or what ``use_target`` says. A computation
         with transcendental functions goes parallel from a quarter of that.
 

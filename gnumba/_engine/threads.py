@@ -14,7 +14,7 @@ from typing import Any
 import numba
 from numba.core import config
 
-_FAST_START, _SLOW_START = 2**20, 8 * 2**20
+_FAST_START, _SLOW_START = 3 * 2**18, 8 * 2**20
 LIBRARIES = ("libtbb.so.12", "libtbb.12.dylib", "tbb12.dll")
 
 
@@ -74,9 +74,18 @@ def pays(traffic: int) -> bool:
 
 def limits() -> tuple[int, int]:
     """Traffic below which one core works, and from which all do and need no lock."""
-    if count() == 1:
-        return NEVER, NEVER
-    return parallel_from(), unlocked_from(parallel_from())
+    return _limits[0] if _limits else _find_limits()
+
+
+_limits: list[tuple[int, int]] = []
+
+
+def _find_limits() -> tuple[int, int]:
+    one_below = parallel_from() if count() > 1 else NEVER
+    found = one_below, unlocked_from(one_below)
+    if layer():
+        _limits.append(found)
+    return found
 
 
 def unlocked_from(traffic: int) -> int:
