@@ -6,15 +6,21 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gnumba as gn
 
-from . import _bench, _demo
+from . import _bench, _contenders, _demo
 
 PICTURE = "gnumba-demo.png"
+BENCHED: dict[str, Iterable[str]] = {
+    "optimizer": _contenders.OPTIMIZERS,
+    "model": _contenders.MODELS,
+    "activation": _contenders.ACTIVATIONS,
+    "size": _contenders.SIZES,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,15 +78,21 @@ def demo(optimizer: str, out: Path, **options: Any) -> int:
     return 0
 
 
-def bench(optimizer: str, model: str, rounds: int, plot: Path | None) -> int:
-    """Measure one optimizer or all on one model or all."""
+def bench(what: str, rounds: int, plot: Path | None, **chosen: str) -> int:
+    """Measure steps, activations or both: one of each kind or all."""
     if missing := _demo.missing_packages():
         packages = ", ".join(missing)
         print(f'The bench needs {packages}, not installed here: pip install "gnumba[bench]"', file=sys.stderr)
         return 1
-    optimizers = list(_bench.OPTIMIZERS) if optimizer == "all" else [optimizer]
-    models = list(_bench.MODELS) if model == "all" else [model]
-    _bench.run(optimizers, models, rounds, plot)
+    names = {kind: list(BENCHED[kind]) if name == "all" else [name] for kind, name in chosen.items()}
+    works = {
+        "steps": _contenders.steps(names["optimizer"], names["model"]),
+        "activations": _contenders.passes(names["activation"], names["size"]),
+    }
+    titles = {
+        kind: f"{kind.capitalize()}: gnumba's time, share of the bandwidth, gnumba / other" for kind in works
+    }
+    _bench.run({titles[kind]: works[kind] for kind in works if what in ("all", kind)}, rounds, plot)
     return 0
 
 
@@ -119,9 +131,11 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
     """What ``bench`` takes."""
     parser.set_defaults(run=bench)
-    add, optimizers, models = parser.add_argument, ["all", *_bench.OPTIMIZERS], ["all", *_bench.MODELS]
-    add("--optimizer", default="all", choices=optimizers, metavar="NAME", help=", ".join(optimizers))
-    add("--model", default="all", choices=models, metavar="NAME", help="; ".join(models))
+    add, kinds = parser.add_argument, ("all", "steps", "activations")
+    add("what", nargs="?", default="all", choices=kinds, metavar="WHAT", help=", ".join(kinds))
+    for kind, names in BENCHED.items():
+        choices = ["all", *names]
+        add(f"--{kind}", default="all", choices=choices, metavar="NAME", help="; ".join(choices))
     add("--rounds", type=whole_from(1), default=3, metavar="N", help="turns of each library; default: 3")
     to_plot = functools.partial(picture, name="gnumba-bench.png")
     add("--plot", type=to_plot, metavar="PATH", help="draw the ratios: a file that ends in .png, or a folder")

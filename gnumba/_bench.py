@@ -6,185 +6,41 @@ take turns for several rounds: machines drift, so only ratios inside a round are
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ._contenders import CONTENDERS, Call, Work, arrays
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["CONTENDERS", "MODELS", "OPTIMIZERS", "run"]
+__all__ = ["run"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Step = Callable[[], object]
-
-MODELS: dict[str, list[tuple[int, ...]]] = {
-    "4 arrays, 2.4k": [(64, 32), (32,), (32, 10), (10,)],
-    "6 arrays, 235k": [(784, 256), (256,), (256, 128), (128,), (128, 10), (10,)],
-    "161 arrays, 18M": [(512, 512)] * 50 + [(2048, 512)] * 5 + [(256,)] * 106,
-    "1 array, 30M": [(30_000_000,)],
-}
-# Hyperparameters, and how many arrays a step reads and writes.
-OPTIMIZERS: dict[str, tuple[dict[str, Any], int]] = {
-    "SGD": ({"lr": 1e-3, "momentum": 0.9}, 5),
-    "Momentum": ({"lr": 1e-3, "momentum": 0.9}, 5),
-    "AdaGrad": ({"lr": 1e-3}, 5),
-    "RMSProp": ({"lr": 1e-3}, 5),
-    "Adam": ({"lr": 1e-3}, 7),
-    "AdamW": ({"lr": 1e-3, "weight_decay": 1e-2}, 7),
-}
-EPS = 1e-8
+Times = dict[str, dict[Work, list[float]]]  # by contender and work, in seconds, a round after another
+PROBE = Work("probe", "memory")
 
 
-def arrays(model: str, seed: int) -> list[Array]:
-    """Standard normal float32 of the model's shapes."""
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape, np.float32) for shape in MODELS[model]]
-
-
-# A contender makes the step of an optimizer over a model.
-
-
-def of_gnumba(optimizer: str, model: str) -> Step:
-    """What this is about."""
-    import gnumba as gn
-
-    made = getattr(gn, optimizer)(arrays(model, 0), **OPTIMIZERS[optimizer][0])
-    grads = arrays(model, 1)
-    return lambda: made.step(grads)
-
-
-def of_numpy(optimizer: str, model: str) -> Step:
-    """The formula in NumPy, as one writes it: temporaries, results in place."""
-    params, grads = arrays(model, 0), arrays(model, 1)
-    update, states = NUMPY[optimizer]
-    state = [[np.zeros_like(p) for _ in range(states)] for p in params]
-
-    def step() -> None:
-        for p, g, s in zip(params, grads, state, strict=True):
-            update(p, g, *s)
-
-    return step
-
-
-def _numpy_sgd(p: Array, g: Array, v: Array) -> None:
-    v[...] = 0.9 * v + g
-    p -= 1e-3 * v
-
-
-def _numpy_momentum(p: Array, g: Array, v: Array) -> None:
-    v[...] = 0.9 * v + 0.1 * g
-    p -= 1e-3 * v
-
-
-def _numpy_adagrad(p: Array, g: Array, total: Array) -> None:
-    total += g * g
-    p -= 1e-3 * g / np.sqrt(total + EPS)
-
-
-def _numpy_rmsprop(p: Array, g: Array, mean: Array) -> None:
-    mean[...] = 0.9 * mean + 0.1 * (g * g)
-    p -= 1e-3 * g / np.sqrt(mean + EPS)
-
-
-def _numpy_adam(p: Array, g: Array, m: Array, v: Array) -> None:
-    m[...] = 0.9 * m + 0.1 * g
-    v[...] = 0.999 * v + 0.001 * (g * g)
-    p -= 1e-2 * m / np.sqrt(1e3 * v + EPS)
-
-
-def _numpy_adamw(p: Array, g: Array, m: Array, v: Array) -> None:
-    p *= 1.0 - 1e-5
-    _numpy_adam(p, g, m, v)
-
-
-NUMPY: dict[str, tuple[Callable[..., None], int]] = {
-    "SGD": (_numpy_sgd, 1),
-    "Momentum": (_numpy_momentum, 1),
-    "AdaGrad": (_numpy_adagrad, 1),
-    "RMSProp": (_numpy_rmsprop, 1),
-    "Adam": (_numpy_adam, 2),
-    "AdamW": (_numpy_adamw, 2),
-}
-
-
-def of_torch(optimizer: str, model: str) -> Step:
-    """torch.optim, fused where it has that; its RMSprop has not."""
-    import torch
-
-    optim = torch.optim
-    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
-        "SGD": (optim.SGD, {"momentum": 0.9, "fused": True}),
-        "Momentum": (optim.SGD, {"momentum": 0.9, "dampening": 0.1, "fused": True}),
-        "AdaGrad": (optim.Adagrad, {"fused": True}),
-        "RMSProp": (optim.RMSprop, {"alpha": 0.9}),
-        "Adam": (optim.Adam, {"fused": True}),
-        "AdamW": (optim.AdamW, {"weight_decay": 1e-2, "fused": True}),
-    }
-    params = [torch.nn.Parameter(torch.from_numpy(p)) for p in arrays(model, 0)]
-    for p, g in zip(params, arrays(model, 1), strict=True):
-        p.grad = torch.from_numpy(g)
-    kind, options = kinds[optimizer]
-    return kind(params, lr=1e-3, **options).step  # type: ignore[no-any-return]
-
-
-def of_optax(optimizer: str, model: str) -> Step:
-    """optax under jit, with its arrays donated: the nearest it has to in place."""
-    import jax
-    import optax
-
-    inside = {"eps": 0.0, "eps_root": EPS}
-    made = {
-        "SGD": optax.sgd(1e-3, momentum=0.9),
-        "Momentum": optax.chain(optax.ema(0.9, debias=False), optax.scale_by_learning_rate(1e-3)),
-        "AdaGrad": optax.adagrad(1e-3, initial_accumulator_value=0.0, eps=EPS),
-        "RMSProp": optax.rmsprop(1e-3, decay=0.9, eps=EPS),
-        "Adam": optax.adam(1e-3, **inside),
-        "AdamW": optax.adamw(1e-3, weight_decay=1e-2, **inside),
-    }[optimizer]
-
-    def update(params: Any, state: Any, grads: Any) -> Any:
-        updates, state = made.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    jitted = jax.jit(update, donate_argnums=(0, 1))
-    params, grads = [[jax.numpy.asarray(a) for a in arrays(model, seed)] for seed in (0, 1)]
-    held = [params, made.init(params)]
-
-    def step() -> None:
-        held[:] = jitted(*held, grads)
-        jax.block_until_ready(held)
-
-    return step
-
-
-CONTENDERS: dict[str, tuple[Callable[[str, str], Step], str]] = {
-    "gnumba": (of_gnumba, "numba"),
-    "NumPy": (of_numpy, "numpy"),
-    "PyTorch": (of_torch, "torch"),
-    "optax": (of_optax, "optax"),
-}
-
-
-def seconds(step: Step, budget: float = 0.3) -> float:
+def seconds(call: Call, budget: float = 0.2) -> float:
     """The median time of a call; small ones are timed in runs of about a millisecond."""
-    step()
+    call()
     start = time.perf_counter()
-    step()
+    call()
     run = max(1, int(1e-3 / (time.perf_counter() - start)))
     times: list[float] = []
     while sum(times) * run < budget or len(times) < 5:
         start = time.perf_counter()
         for _ in range(run):
-            step()
+            call()
         times.append((time.perf_counter() - start) / run)
     return statistics.median(times)
 
@@ -203,56 +59,54 @@ def probe() -> float:
     return touched.traffic / seconds(lambda: launch([(touched, np.empty(0))]))
 
 
-def measure(contender: str, optimizers: Sequence[str], models: Sequence[str]) -> dict[str, float]:
-    """Seconds a step of each optimizer and model, by "optimizer/model"; gnumba's also the probe."""
-    make, _ = CONTENDERS[contender]
-    times = {f"{o}/{m}": seconds(make(o, m)) for m in models for o in optimizers}
-    return times | ({"probe": probe()} if contender == "gnumba" else {})
+def measure(contender: str, works: Sequence[Work]) -> list[float]:
+    """Seconds that each work takes; after gnumba's, those of a byte at the probe's bandwidth."""
+    times = [seconds(work.of(contender)) for work in works]
+    return [*times, 1.0 / probe()] if contender == "gnumba" else times
 
 
-def rounds(count: int, contenders: Sequence[str], what: tuple[Sequence[str], Sequence[str]]) -> Iterator[Any]:
-    """(round, contender, what it measured), contender after contender, each in a new process."""
-    for k in range(count):
-        for contender in contenders:
-            task = json.dumps([contender, *map(list, what)])
-            done = subprocess.run(
-                [sys.executable, "-m", "gnumba._bench", task], capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise RuntimeError(f"{contender} failed:\n{done.stderr[-2000:]}")
-            yield k, contender, json.loads(done.stdout.splitlines()[-1])
+def rounds(count: int, contenders: Sequence[str], works: Sequence[Work]) -> Iterator[tuple[str, list[float]]]:
+    """(contender, what it measured), contender after contender, each in a new process."""
+    for contender in list(contenders) * count:
+        done = subprocess.run(
+            [sys.executable, "-m", "gnumba._bench", json.dumps([contender, works])],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{contender} failed:\n{done.stderr[-2000:]}")
+        yield contender, json.loads(done.stdout.splitlines()[-1])
 
 
 def present() -> list[str]:
     """The contenders that are installed."""
-    return [name for name, (_, module) in CONTENDERS.items() if find_spec(module)]
+    return [name for name, contender in CONTENDERS.items() if find_spec(contender.module)]
 
 
-def gathered(count: int, optimizers: Sequence[str], models: Sequence[str], tick: Callable[[], object]) -> Any:
-    """times[contender][work][round] in seconds."""
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in present()}
-    for _, contender, found in rounds(count, list(times), (optimizers, models)):
-        for work, taken in found.items():
-            times[contender].setdefault(work, []).append(taken)
+def gathered(count: int, works: Sequence[Work], tick: Callable[[], object]) -> Times:
+    """The times of all contenders that are installed."""
+    times: Times = {name: {work: [] for work in (*works, PROBE)} for name in present()}
+    for contender, found in rounds(count, list(times), works):
+        for work, taken in zip((*works, PROBE), found, strict=False):  # only gnumba has a probe
+            times[contender][work].append(taken)
         tick()
     return times
 
 
-def ratio(times: Any, contender: str, work: str) -> float:
+def ratio(times: Times, contender: str, work: Work) -> float:
     """gnumba's time over a contender's, the median of the rounds."""
     pairs = zip(times["gnumba"][work], times[contender][work], strict=True)
-    return float(statistics.median(ours / theirs for ours, theirs in pairs))
+    return statistics.median(ours / theirs for ours, theirs in pairs)
 
 
-def share(times: Any, optimizer: str, model: str) -> float:
-    """The bandwidth of gnumba's step over the probe's, the median of the rounds."""
-    size = sum(int(np.prod(shape)) for shape in MODELS[model])
-    moved = size * 4 * OPTIMIZERS[optimizer][1]
-    pairs = zip(times["gnumba"][f"{optimizer}/{model}"], times["gnumba"]["probe"], strict=True)
-    return float(statistics.median(moved / taken / probed for taken, probed in pairs))
+def share(times: Times, work: Work) -> float:
+    """The bandwidth of gnumba's call over the probe's, the median of the rounds."""
+    pairs = zip(times["gnumba"][work], times["gnumba"][PROBE], strict=True)
+    return statistics.median(work.nbytes * a_byte / taken for taken, a_byte in pairs)
 
 
-def table(times: Any, optimizers: Sequence[str], models: Sequence[str]) -> Table:
+def table(times: Times, title: str, works: Sequence[Work]) -> Table:
     """A row a work: gnumba's time and share of the memory's bandwidth, and its time over each other's.
 
     The share exceeds 100 % where arrays stay in the cache.
@@ -261,19 +115,19 @@ def table(times: Any, optimizers: Sequence[str], models: Sequence[str]) -> Table
     from rich.table import Table
 
     others = [name for name in times if name != "gnumba"]
-    title = "A step: gnumba's time, share of the bandwidth, gnumba / other"
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold")
-    made.add_column("model", no_wrap=True)
-    made.add_column("optimizer", no_wrap=True)
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left")
+    made.add_column("", no_wrap=True)
     for heading in ("gnumba", "memory", *others):
         made.add_column(heading, justify="right", no_wrap=True)
-    for model in models:
-        for optimizer in optimizers:
-            work = f"{optimizer}/{model}"
+    for on, group in itertools.groupby(works, key=lambda work: work.on):
+        made.add_row(f"[bold]{on}")
+        for work in group:
             taken = statistics.median(times["gnumba"][work])
             ratios = (f"{ratio(times, name, work):.2f}" for name in others)
-            made.add_row(model, optimizer, shown(taken), f"{share(times, optimizer, model):.0%}", *ratios)
+            made.add_row(f"  {work.label}", shown(taken), f"{share(times, work):.0%}", *ratios)
         made.add_section()
+    means = (statistics.geometric_mean(ratio(times, name, work) for work in works) for name in others)
+    made.add_row("geometric mean", "", "", *(f"{mean:.2f}" for mean in means))
     return made
 
 
@@ -282,26 +136,27 @@ def shown(taken: float) -> str:
     return f"{taken * 1e6:,.1f} µs" if taken < 1e-3 else f"{taken * 1e3:,.2f} ms"
 
 
-def plot(times: Any, optimizers: Sequence[str], models: Sequence[str], path: Path) -> None:
+def plot(times: Times, works: Sequence[Work], path: Path) -> None:
     """Draw gnumba's time over each other's: below 1 gnumba is faster."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(
-        figsize=(1.5 + 1.6 * len(optimizers) + 2.0, 2.4 * len(models)), dpi=150, layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    groups = [(on, list(group)) for on, group in itertools.groupby(works, key=lambda work: work.on)]
     others = [name for name in times if name != "gnumba"]
-    width = 0.8 / len(others)
-    for axes, model in zip(figure.subplots(len(models), squeeze=False)[:, 0], models, strict=True):
+    width = 3.0 + 0.35 * len(others) * max(len(group) for _, group in groups)
+    figure = Figure(figsize=(width, 2.6 * len(groups)), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    bar = 0.8 / len(others)
+    for axes, (on, group) in zip(figure.subplots(len(groups), squeeze=False)[:, 0], groups, strict=True):
         for k, name in enumerate(others):
-            heights = [ratio(times, name, f"{optimizer}/{model}") for optimizer in optimizers]
-            at = np.arange(len(optimizers)) + (k - (len(others) - 1) / 2) * width
-            bars = axes.bar(at, heights, 0.9 * width, label=f"gnumba / {name}")
-            axes.bar_label(bars, fmt="%.2f", fontsize=7)
+            heights = [ratio(times, name, work) for work in group]
+            at = np.arange(len(group)) + (k - (len(others) - 1) / 2) * bar
+            bars = axes.bar(at, heights, 0.9 * bar, label=f"gnumba / {name}")
+            axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
         axes.axhline(1.0, color="black", linewidth=0.8)
-        axes.set(title=model, ylabel="ratio of times", ylim=(0.0, None), xticks=range(len(optimizers)))
-        axes.set_xticklabels(optimizers)
+        axes.set(title=on, ylabel="ratio of times", xticks=range(len(group)), xlim=(-0.6, len(group) - 0.4))
+        axes.margins(y=0.12)
+        axes.set_xticklabels([work.label.replace(" ", "\n") for work in group])
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=3
@@ -309,25 +164,28 @@ def plot(times: Any, optimizers: Sequence[str], models: Sequence[str], path: Pat
     figure.savefig(path)
 
 
-def run(optimizers: Sequence[str], models: Sequence[str], rounds: int, plot_to: Path | None) -> None:
-    """Measure, print the table, draw it if asked to."""
+def run(works: Mapping[str, Sequence[Work]], rounds: int, plot_to: Path | None) -> None:
+    """Measure, print a table for each title, draw all if asked to."""
     from rich.console import Console
     from tqdm import tqdm
 
     from ._info import info
 
+    together = [work for group in works.values() for work in group]
     with tqdm(total=rounds * len(present()), desc="measuring", unit="process") as bar:
-        times = gathered(rounds, optimizers, models, bar.update)
+        times = gathered(rounds, together, bar.update)
     console, known = Console(), info()
-    console.print(table(times, optimizers, models))
-    probed = statistics.median(times["gnumba"]["probe"]) / 1e9
+    for title, group in works.items():
+        console.print(table(times, title, group))
+    probed = 1e-9 / statistics.median(times["gnumba"][PROBE])
     versions = ", ".join(f"{name} {known['versions'][name]}" for name in ("gnumba", "numpy", "numba"))
     machine = f"{known['cpu']}, {known['threads']} threads, probe {probed:.0f} GB/s"
     console.out(f"{machine}; {versions}", highlight=False)
     if plot_to is not None:
-        plot(times, optimizers, models, plot_to)
+        plot(times, together, plot_to)
         console.out(f"Plot: {plot_to}", highlight=False)
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(*json.loads(sys.argv[1]))))  # noqa: T201  what `rounds` reads
+    contender, works = json.loads(sys.argv[1])
+    print(json.dumps(measure(contender, [Work(*work) for work in works])))  # noqa: T201  what `rounds` reads
