@@ -1,33 +1,63 @@
 """Every activation, forward and backward, into arrays that are there."""
 
-import numpy as np
-
-import gnumba as gn
-
-from .common import ACTIVATIONS, HYPER, TARGETS, normal, repeats
+from .common import ACTIVATIONS, HYPER, SIZES, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
 
 
-class Activations:
-    """Time of one call with ``out=``."""
+class Passes:
+    """An activation's two calls with ``out=``."""
 
-    params = (list(ACTIVATIONS), TARGETS, [1_000, 100_000, 10_000_000])
+    def prepare(self, activation, target, elements):
+        place = arrays_on(target)
+        act, hyper = ACTIVATIONS[activation], HYPER.get(activation, ())
+        x, dy = place(normal(elements)), place(normal(elements, 1))
+        y, dx = x.copy(), x.copy()
+        self.forward = lambda: act(x, *hyper, out=y)
+        self.backward = lambda: act.backward(dy, x, *hyper, y=y, out=dx)
+        self.calls(target, self.forward)
+        self.calls(target, self.backward)
+
+    def calls(self, target, call, count=1):
+        with on(target):
+            for _ in range(count):
+                call()
+
+
+class Activations(Passes):
+    """Time of a call."""
+
+    params = (list(ACTIVATIONS), TARGETS, SIZES)
     param_names = ("activation", "target", "elements")
-    version = "1"
+    version = "2"
+    repeat, rounds, warmup_time = (3, 20, 0.5), 1, 0.05
 
     def setup(self, activation, target, elements):
+        self.prepare(activation, target, elements)
         self.count = repeats(elements)
-        self.act, self.hyper = ACTIVATIONS[activation], HYPER.get(activation, ())
-        self.x, self.dy = normal(elements), normal(elements, 1)
-        self.y, self.dx = np.empty_like(self.x), np.empty_like(self.x)
-        self.time_forward(activation, target, elements)
-        self.time_backward(activation, target, elements)
 
     def time_forward(self, activation, target, elements):
-        with gn.use_target(target):
-            for _ in range(self.count):
-                self.act(self.x, *self.hyper, out=self.y)
+        self.calls(target, self.forward, self.count)
 
     def time_backward(self, activation, target, elements):
-        with gn.use_target(target):
-            for _ in range(self.count):
-                self.act.backward(self.dy, self.x, *self.hyper, y=self.y, out=self.dx)
+        self.calls(target, self.backward, self.count)
+
+
+class OverNumPy(Passes):
+    """The time of a forward and a backward call over that of the formulas in NumPy."""
+
+    params = (list(ACTIVATIONS), TARGETS)
+    param_names = ("activation", "target")
+    version = "1"
+    unit = "x NumPy"
+    elements = 1_000_000
+
+    def setup(self, activation, target):
+        self.prepare(activation, target, self.elements)
+        numpy_activation = in_numpy("numpy_activation")
+        self.numpy = [numpy_activation(activation, forward, self.elements) for forward in (True, False)]
+
+    def track_over_numpy(self, activation, target):
+        def ours():
+            self.calls(target, self.forward)
+            self.calls(target, self.backward)
+
+        return ratio(ours, lambda: [call() for call in self.numpy])

@@ -1,33 +1,79 @@
-"""Every update rule's sweep over one array, alone: what the compiler made of it."""
+"""Every update rule over one array: what the compiler made of it."""
 
 import gnumba as gn
-from gnumba._engine.launch import launch
-from gnumba._engine.table import Table
 
-from .common import TARGETS, normal, repeats
+from .common import RULES, SIZES, TARGETS, arrays_on, normal, on, ratio, repeats
 
-BUILT_IN = {name: rule for name, rule in gn.registry.items() if rule.__module__.startswith("gnumba.")}
 KEEPING = ("beta", "beta1", "beta2", "decay", "eps", "mu")  # scalars that are 1 to change nothing
+LARGE = 10_000_000  # beyond every cache
+
+
+@gn.rule
+def touch1(p, g, /):
+    """Reads and writes what a rule without state does."""
+    return p + g
+
+
+@gn.rule
+def touch2(p, g, m, /):
+    """The same with one state."""
+    return p + g, m + g
+
+
+@gn.rule
+def touch3(p, g, m, v, /):
+    """The same with two."""
+    return p + g, m + g, v + g
+
+
+PROBES = (touch1, touch2, touch3)  # by how many states
+
+
+def stepper(rule, target, elements):
+    """A step of nothing: the arrays stay as they are however often it runs."""
+    place = arrays_on(target)
+    scalars = {name: float(name in KEEPING) for name in rule.scalars}
+    optimizer, g = gn.optimizer(rule, place(normal(elements, 0)), **scalars), place(normal(elements, 1))
+    with on(target):
+        optimizer.step(g)
+    return lambda: optimizer.step(g)
 
 
 class Rules:
-    """Time of a sweep over one row."""
+    """Time of a step."""
 
-    params = (list(BUILT_IN), TARGETS, [1_000, 100_000, 10_000_000])
+    params = (list(RULES), TARGETS, SIZES)
     param_names = ("rule", "target", "elements")
-    version = "1"
+    version = "2"
+    repeat, rounds, warmup_time = (3, 20, 0.5), 1, 0.05
 
     def setup(self, rule, target, elements):
-        self.count = repeats(elements)
-        made = BUILT_IN[rule]
-        state = [abs(normal(elements, 2)) for _ in made.state]
-        self.table = Table(made, [(normal(elements, 0), normal(elements, 1), *state)])
-        # A step of nothing: the arrays stay as they are however often it runs.
-        self.scalars = tuple(float(name in KEEPING) for name in made.scalars)
-        with gn.use_target(target):
-            launch([(self.table, self.scalars)])
+        self.count, self.step = repeats(elements), stepper(RULES[rule], target, elements)
 
-    def time_sweep(self, rule, target, elements):
-        with gn.use_target(target):
+    def time_step(self, rule, target, elements):
+        with on(target):
             for _ in range(self.count):
-                launch([(self.table, self.scalars)])
+                self.step()
+
+
+class OverProbe:
+    """A rule's time over that of a loop that only reads and writes as many arrays."""
+
+    params = (list(RULES), TARGETS)
+    param_names = ("rule", "target")
+    version = "1"
+    unit = "x probe"
+
+    def setup(self, rule, target):
+        made = RULES[rule]
+        self.ours, self.probe = (stepper(each, target, LARGE) for each in (made, PROBES[len(made.state)]))
+
+    def track_over_probe(self, rule, target):
+        def timed(step):
+            def call():
+                with on(target):
+                    step()
+
+            return call
+
+        return ratio(timed(self.ours), timed(self.probe))

@@ -1,4 +1,8 @@
-"""What the suites share: every optimizer and activation by name, data, and compiling outside the timing."""
+"""What the suites share: every optimizer and activation by name, data, targets, ratios."""
+
+import contextlib
+import statistics
+import time
 
 import numpy as np
 
@@ -11,9 +15,11 @@ OPTIMIZERS = {
     for name, kind in vars(gn).items()
     if isinstance(kind, type) and issubclass(kind, gn.Optimizer) and kind is not gn.Optimizer
 }
+RULES = {name: rule for name, rule in gn.registry.items() if rule.__module__.startswith("gnumba.")}
 ACTIVATIONS = {made.name: made for made in vars(gn).values() if isinstance(made, gn.Activation)}
 HYPER = {"prelu": (0.25,)}
-TARGETS = ["cpu", "parallel"]
+TARGETS = ["cpu", "parallel", "cuda"]
+SIZES = [1_000, 1_000_000]
 
 MODELS = {
     "4 arrays, 2.4k": [(64, 32), (32,), (32, 10), (10,)],
@@ -30,3 +36,59 @@ def normal(shape, seed=0):
 def repeats(count):
     """How often to run a small thing in one sample: asv times one call where there is a setup."""
     return max(1, 100_000 // count)
+
+
+# Targets.
+
+
+def arrays_on(target):
+    """What puts a NumPy array where the target computes; asv shows "n/a" for NotImplementedError."""
+    if target != "cuda":
+        return np.asarray
+    try:
+        import cupy
+
+        gn.target_of(cupy.zeros(1, np.float32))
+    except Exception as error:
+        raise NotImplementedError(f"nothing runs on CUDA here: {error}") from error
+    return cupy.asarray
+
+
+@contextlib.contextmanager
+def on(target):
+    """Compute there; on CUDA, the time is over when the work is done."""
+    if target != "cuda":
+        with gn.use_target(target):
+            yield
+    else:
+        import cupy
+
+        yield
+        cupy.cuda.get_current_stream().synchronize()
+
+
+# Ratios: for machines whose speed changes from one minute to the next.
+
+
+def in_numpy(what):
+    """NumPy's way of a step or an activation, from the bench; commits before it have none."""
+    try:
+        from gnumba import _contenders
+    except ImportError as error:
+        raise NotImplementedError("this commit has no formulas in NumPy") from error
+    return getattr(_contenders, what)
+
+
+def ratio(ours, reference, rounds=25):
+    """The time of ours over the reference's: the median of pairs taken in turns. Lower is better."""
+    calls = [(call, max(1, int(1e-4 / seconds(call)))) for call in (ours, reference)]
+    pairs = ([seconds(call, times) for call, times in calls] for _ in range(rounds))
+    return statistics.median(mine / theirs for mine, theirs in pairs)
+
+
+def seconds(call, times=1):
+    """What a call takes."""
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times

@@ -153,6 +153,8 @@ class Optimizer:
         that have none.
         """
         held = self._held()
+        for table, _, _ in self._tables:
+            table.strided.clear()  # each row is bound anew
         views, missing = [], []
         k = self._binding.bind(held, gradients, 0)
         while k < len(gradients):

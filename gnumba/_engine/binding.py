@@ -12,7 +12,7 @@ from numba import types
 from . import objects
 from .cache import own_symbol
 from .host import INT64_LIST, INT64_TABLE, Kernel, compiled
-from .objects import DATA, FLAGS, WRITEABLE, half, item, same_kind, same_layout, store, word
+from .objects import DATA, FLAGS, WRITEABLE, half, item, same_kind, same_layout, size, store, word
 from .place import Parameters
 from .specialize import OPTIONS
 from .table import Table
@@ -38,14 +38,14 @@ class Binding:
         return _binder()(self._rows, self._starts, self._ends, id(held), id(gradients), k)
 
 
-def _known(table: Table, row: int, array: Array, given: Any) -> tuple[int, int, int, int]:
-    """The object, where its memory is, how many bytes, and the table's cell for the gradient's address.
+def _known(table: Table, row: int, array: Array, given: Any) -> tuple[int, ...]:
+    """The object, where its memory is, how many elements and bytes, and the cell for the gradient's address.
 
-    The cell is 0 for a parameter that is never ordinary.
+    All is 0 for a parameter that is never ordinary.
     """
     if given is not array or type(array) is not np.ndarray or not array.flags.forc:
-        return 0, 0, 0, 0
-    return id(given), int(table.addresses[row, 0]), array.nbytes, table.cell(row)
+        return (0,) * 5
+    return id(given), int(table.addresses[row, 0]), array.size, array.nbytes, table.cell(row)
 
 
 @functools.cache
@@ -70,13 +70,15 @@ def count_below(ordered, limit):
 
 def _bind(rows, starts, ends, held, gradients, k):
     while k < rows.shape[0]:
-        p, g, cell = item(held, k), item(gradients, k), rows[k, 3]
-        if cell == 0 or p != rows[k, 0] or word(p + DATA) != rows[k, 1] or not half(p + FLAGS) & WRITEABLE:
+        p, g, cell = item(held, k), item(gradients, k), rows[k, 4]
+        if cell == 0 or p != rows[k, 0] or not half(p + FLAGS) & WRITEABLE:
+            break
+        if word(p + DATA) != rows[k, 1] or size(p) != rows[k, 2]:
             break
         if not same_kind(g, p) or not same_layout(g, p):
             break
         low = word(g + DATA)
-        before = count_below(starts, low + rows[k, 2])  # parameters that start before it ends
+        before = count_below(starts, low + rows[k, 3])  # parameters that start before it ends
         if before > 0 and ends[before - 1] > low:
             break
         store(cell, low)
