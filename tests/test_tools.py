@@ -62,7 +62,7 @@ SAID = """
 | Change   | Before [5b7bd3a5] <main>   | After [35f7dd8b]    |   Ratio | Benchmark (Parameter) |
 |----------|----------------------------|---------------------|---------|---|
 | +        | 112±0.5μs | 159±0.6μs           |    1.42 | bench_rules.Rules.time_step('adagrad', 'cpu', 1000) |
-| -        | 1.02±0.01ms                | 700±3μs             |    0.69 | bench_rules.Rules.time_step('sgd', 'cpu', 1000) |
+| -        | 1.02±0.01ms | 700±3μs |    0.69 | bench_rules.Rules.time_step('sgd', 'cpu', 1000) |
 | +        | 1.20±0s   | 1.60±0s             |    1.33 | bench_startup.Import.timeraw_import_gnumba |
 SOME BENCHMARKS HAVE CHANGED SIGNIFICANTLY.
 PERFORMANCE DECREASED.

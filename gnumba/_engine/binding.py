@@ -12,7 +12,7 @@ from numba import types
 from . import objects
 from .cache import own_symbol
 from .host import INT64_LIST, INT64_TABLE, Kernel, compiled
-from .objects import DATA, FLAGS, WRITEABLE, half, item, same_kind, same_layout, size, store, word
+from .objects import DATA, FLAGS, ITEMS, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .place import Parameters
 from .specialize import OPTIONS
 from .table import Table
@@ -24,7 +24,9 @@ class Binding:
     """What the compiled call has to know of each parameter, in their order."""
 
     def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Parameters) -> None:
-        self._rows = np.array([_known(*each) for each in bound], np.int64)
+        self._views = [array.view() for _, _, array, _ in bound]  # what nobody else can resize or reshape
+        known = [_known(*each, view) for each, view in zip(bound, self._views, strict=True)]
+        self._rows = np.array(known, np.int64)
         self._starts, self._ends = (np.array(bounds, np.int64) for bounds in memory.bounds)
 
     def bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
@@ -38,14 +40,14 @@ class Binding:
         return _binder()(self._rows, self._starts, self._ends, id(held), id(gradients), k)
 
 
-def _known(table: Table, row: int, array: Array, given: Any) -> tuple[int, ...]:
-    """The object, where its memory is, how many elements and bytes, and the cell for the gradient's address.
+def _known(table: Table, row: int, array: Array, given: Any, view: Array) -> tuple[int, ...]:
+    """The object, our view of it, how many bytes, and the cell for the gradient's address.
 
     All is 0 for a parameter that is never ordinary.
     """
     if given is not array or type(array) is not np.ndarray or not array.flags.forc:
-        return (0,) * 5
-    return id(given), int(table.addresses[row, 0]), array.size, array.nbytes, table.cell(row)
+        return (0,) * 4
+    return id(given), id(view), array.nbytes, table.cell(row)
 
 
 @functools.cache
@@ -70,15 +72,16 @@ def count_below(ordered, limit):
 
 def _bind(rows, starts, ends, held, gradients, k):
     while k < rows.shape[0]:
-        p, g, cell = item(held, k), item(gradients, k), rows[k, 4]
-        if cell == 0 or p != rows[k, 0] or not half(p + FLAGS) & WRITEABLE:
+        p, g = word(held + ITEMS + k * WORD), word(gradients + ITEMS + k * WORD)
+        given, view, nbytes, cell = rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3]
+        if p != given or cell == 0 or not half(p + FLAGS) & WRITEABLE:
             break
-        if word(p + DATA) != rows[k, 1] or size(p) != rows[k, 2]:
+        if word(p + DATA) != word(view + DATA) or not same_layout(p, view):
             break
-        if not same_kind(g, p) or not same_layout(g, p):
+        if not same_kind(g, view) or not same_layout(g, view):
             break
         low = word(g + DATA)
-        before = count_below(starts, low + rows[k, 3])  # parameters that start before it ends
+        before = count_below(starts, low + nbytes)  # parameters that start before it ends
         if before > 0 and ends[before - 1] > low:
             break
         store(cell, low)

@@ -118,13 +118,6 @@ def store(typing, address, value):
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def item(held, k):
-    """The k-th object of a tuple."""
-    return word(held + ITEMS + k * WORD)
-
-
-@numba.njit(**OPTIONS)
-@own_symbol
 def same_kind(a, b):
     """Whether an object is of an array's type and dtype."""
     return word(a + TYPE) == word(b + TYPE) and word(a + DTYPE) == word(b + DTYPE)
