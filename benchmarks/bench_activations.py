@@ -44,18 +44,17 @@ class Activations(Passes):
 class OverNumPy(Passes):
     """The time of a forward and a backward call over that of the formulas in NumPy."""
 
-    params = (list(ACTIVATIONS), TARGETS)
-    param_names = ("activation", "target")
+    params = (list(ACTIVATIONS), TARGETS, [1_000, 100_000])
+    param_names = ("activation", "target", "elements")
     version = "1"
     unit = "x NumPy"
-    elements = 1_000_000
 
-    def setup(self, activation, target):
-        self.prepare(activation, target, self.elements)
+    def setup(self, activation, target, elements):
+        self.prepare(activation, target, elements)
         numpy_activation = in_numpy("numpy_activation")
-        self.numpy = [numpy_activation(activation, forward, self.elements) for forward in (True, False)]
+        self.numpy = [numpy_activation(activation, forward, elements) for forward in (True, False)]
 
-    def track_over_numpy(self, activation, target):
+    def track_over_numpy(self, activation, target, elements):
         def ours():
             self.calls(target, self.forward)
             self.calls(target, self.backward)

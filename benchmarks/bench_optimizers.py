@@ -43,18 +43,17 @@ class Step(Stepping):
 class OverNumPy(Stepping):
     """A step's time over that of the formula in NumPy."""
 
-    params = (list(OPTIMIZERS), TARGETS)
-    param_names = ("optimizer", "target")
+    params = (list(OPTIMIZERS), TARGETS, list(MODELS)[:2])
+    param_names = ("optimizer", "target", "model")
     version = "1"
     unit = "x NumPy"
-    model = "6 arrays, 235k"
 
-    def setup(self, optimizer, target):
-        self.prepare(optimizer, target, MODELS[self.model])
+    def setup(self, optimizer, target, model):
+        self.prepare(optimizer, target, MODELS[model])
         self.grads = self.grads[:1]
-        self.reference = in_numpy("numpy_step")(optimizer, self.model)
+        self.reference = in_numpy("numpy_step")(optimizer, model)
 
-    def track_over_numpy(self, optimizer, target):
+    def track_over_numpy(self, optimizer, target, model):
         return ratio(lambda: self.steps(target), self.reference)
 
 

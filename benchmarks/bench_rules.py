@@ -1,11 +1,13 @@
 """Every update rule over one array: what the compiler made of it."""
 
+import numpy as np
+
 import gnumba as gn
 
 from .common import RULES, SIZES, TARGETS, arrays_on, normal, on, ratio, repeats
 
 KEEPING = ("beta", "beta1", "beta2", "decay", "eps", "mu")  # scalars that are 1 to change nothing
-LARGE = 10_000_000  # beyond every cache
+IN_CACHE, LARGE = 100_000, 10_000_000
 
 
 @gn.rule
@@ -56,8 +58,32 @@ class Rules:
                 self.step()
 
 
+class OverNumPy:
+    """A rule's time, in the cache, over that of two of NumPy's functions: what is computed shows."""
+
+    params = (list(RULES), TARGETS)
+    param_names = ("rule", "target")
+    version = "1"
+    unit = "x NumPy"
+
+    def setup(self, rule, target):
+        self.step, self.x = stepper(RULES[rule], target, IN_CACHE), abs(normal(IN_CACHE))
+        self.y = np.empty_like(self.x)
+
+    def reference(self):
+        np.sqrt(self.x, out=self.y)
+        np.divide(self.x, self.y, out=self.y)
+
+    def track_over_numpy(self, rule, target):
+        def ours():
+            with on(target):
+                self.step()
+
+        return ratio(ours, self.reference)
+
+
 class OverProbe:
-    """A rule's time over that of a loop that only reads and writes as many arrays."""
+    """A rule's time, in memory, over that of a loop that only reads and writes as many arrays."""
 
     params = (list(RULES), TARGETS)
     param_names = ("rule", "target")

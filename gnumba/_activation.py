@@ -12,7 +12,7 @@ import numpy as np
 
 from . import rules
 from ._engine import host, place
-from ._engine.launch import Scalars, launch, launch_flat
+from ._engine.launch import Scalars, launch, launch_flat, total_of
 from ._engine.table import Table
 from ._rule import Elementwise
 
@@ -228,6 +228,19 @@ def _apply(
     return _apply_checked(function, dict(zip(function.reads, inputs, strict=True)), scalars, out, also)
 
 
+def _apply_summed(
+    function: Elementwise, inputs: tuple[Array, ...], scalars: Scalars, out: Array
+) -> tuple[Any, float | None]:
+    """The short way of a function with ``summed``: the output and the sum; None if that cannot be gone."""
+    first = inputs[0]
+    if out is first:
+        y, found = out, launch_flat(function.onto(function.writes[0], function.reads[0]), inputs, scalars)
+    else:
+        y = np.empty_like(first) if out is None and type(first) is np.ndarray and first.ndim else out
+        found = launch_flat(function, (*inputs, y), scalars)
+    return y, found[1] if found and found[0] else None
+
+
 def _apply_checked(
     function: Elementwise,
     inputs: dict[str, Array],
@@ -299,6 +312,7 @@ class PReLU(Activation):
             self._derivative,
             Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",)),
         )
+        self._summed = Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",), summed=True)
         self._by_array = (
             Elementwise(self.fn, ("x", "alpha"), ("y",)),
             Elementwise(self._derivative.fn, ("x", "alpha"), ("y",)),
@@ -335,8 +349,14 @@ class PReLU(Activation):
             dL/dx like ``dy``, and dL/dα of α's shape.
         """
         (_, _, function), slope, scalars = self._slope(x, alpha)
+        if not slope:  # one number, for which no element's share need be written
+            dx, total = _apply_summed(self._summed, (dy, x), scalars, out)
+            if total is not None:
+                return dx, _as_alpha(alpha, total, x.dtype)
         share = np.empty_like(place.operand("dy", dy), subok=False)
         dx = _apply(function, (dy, x, *slope), scalars, out, also=(share,))
+        if not slope:
+            return dx, _as_alpha(alpha, total_of(share), share.dtype)
         return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
 
     def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
@@ -355,6 +375,11 @@ class PReLU(Activation):
         if slope.size == 1:
             return self._by_number, (), slope.astype(np.float64).reshape(1)
         return self._by_array, (spread,), np.empty(0)
+
+
+def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
+    """A number in the kind and shape of an alpha that is one."""
+    return place.like(alpha, np.asarray(total, dtype).reshape(np.shape(alpha)))
 
 
 def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

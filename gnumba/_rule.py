@@ -13,8 +13,9 @@ __all__ = ["Elementwise", "Rule", "registry", "rule"]
 class Elementwise:
     """A scalar function and the roles of its arguments: elements read, elements written, scalars.
 
-    A name in both ``reads`` and ``writes`` is one array, updated in place. This is all that the
-    engine knows of the maths it compiles.
+    A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
+    name in ``writes`` is wanted as a sum only. This is all that the engine knows of the maths it
+    compiles.
     """
 
     __qualname__: str
@@ -25,11 +26,13 @@ class Elementwise:
         reads: tuple[str, ...],
         writes: tuple[str, ...],
         scalars: tuple[str, ...] = (),
+        *,
+        summed: bool = False,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
-        self.reads, self.writes, self.scalars = reads, writes, scalars
+        self.reads, self.writes, self.scalars, self.summed = reads, writes, scalars, summed
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
 
@@ -41,7 +44,7 @@ class Elementwise:
     def onto(self, out: str, target: str) -> Elementwise:
         """The same function writing ``out`` over the array it reads as ``target``."""
         writes = tuple(target if name == out else name for name in self.writes)
-        return Elementwise(self.fn, self.reads, writes, self.scalars)
+        return Elementwise(self.fn, self.reads, writes, self.scalars, summed=self.summed)
 
 
 class Rule(Elementwise):

@@ -1,5 +1,6 @@
 """Every activation, its derivative and its backward pass: values, limits, layouts, kinds of arrays."""
 
+import math
 import pickle
 
 import layouts
@@ -618,3 +619,25 @@ def test_precompile_compiles_what_a_loop_needs():
         gn.selu.backward(x, x)
         gn.selu.backward(x, x, y=x)
     assert host.sweep.cache_info().misses == made
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [0, 1, 15, 17, 4095, 4096, 4097, 100_001])
+def test_prelu_sums_alpha_alike_everywhere(count, dtype):
+    """The same bits for any target and layout; as near to the exact sum as float64 is."""
+    rng = np.random.default_rng(count)
+    dy, x = (rng.standard_normal(count).astype(dtype) for _ in range(2))
+    gapped = np.stack([dy, dy], axis=-1)[..., 0], np.stack([x, x], axis=-1)[..., 0]
+    found = [
+        gn.prelu.backward(*gapped, 0.25)[1],
+        gn.prelu.backward(dy.copy(), x, np.full(1, 0.25, dtype))[1],
+    ]
+    for target in ("cpu", "parallel"):
+        with gn.use_target(target):
+            dx, dalpha = gn.prelu.backward(dy, x, 0.25)
+            found += [dalpha, gn.prelu.backward(over := dy.copy(), x, 0.25, out=over)[1]]
+            np.testing.assert_array_equal(dx, over)
+    assert [np.shape(each) for each in found] == [(), (1,), (), (), (), ()]
+    assert len({float(np.squeeze(each)) for each in found}) == 1
+    parts = [float(d * v) for d, v in zip(dy, np.minimum(x, 0), strict=True)]  # rounded to dtype, as there
+    assert abs(float(dalpha) - math.fsum(parts)) <= np.finfo(dtype).eps * sum(map(abs, parts)) * 2

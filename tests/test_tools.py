@@ -1,6 +1,7 @@
-"""The scripts beside the package: what they make of asv's pages and of what it says."""
+"""The scripts beside the package: what they make of asv's pages and of what it measures."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -58,63 +59,68 @@ def test_what_is_here_already_stays(tag):
     assert tool("publish").offline(tag) == tag
 
 
-SAID = """
-| Change   | Before [5b7bd3a5] <main>   | After [35f7dd8b]    |   Ratio | Benchmark (Parameter) |
-|----------|----------------------------|---------------------|---------|---|
-| +        | 112±0.5μs | 159±0.6μs           |    1.42 | bench_rules.Rules.time_step('adagrad', 'cpu', 1000) |
-| -        | 1.02±0.01ms | 700±3μs |    0.69 | bench_rules.Rules.time_step('sgd', 'cpu', 1000) |
-| +        | 1.20±0s   | 1.60±0s             |    1.33 | bench_startup.Import.timeraw_import_gnumba |
-SOME BENCHMARKS HAVE CHANGED SIGNIFICANTLY.
-PERFORMANCE DECREASED.
-"""
-
-
-def test_what_asv_finds_slower():
-    """Those with a plus, by name and parameters."""
-    assert tool("compare").SLOWER.findall(SAID) == [
-        "bench_rules.Rules.time_step('adagrad', 'cpu', 1000)",
-        "bench_startup.Import.timeraw_import_gnumba",
-    ]
-
-
 @pytest.fixture
-def asv_says(monkeypatch):
-    """Run compare with an asv that says these things, one a run."""
+def compared(monkeypatch, capsys):
+    """Run compare where asv measures these values of base and head, round after round."""
 
-    def run(*said):
-        compare, sayings = tool("compare"), iter(said)
+    def run(*rounds, arguments=("main",)):
+        pytest.importorskip("asv")
+        compare, taken = tool("compare"), iter([value for each in rounds for value in each])
+        asked = []
 
-        class Process:
-            def __init__(self, *args, **options):
-                self.stdout = next(sayings).splitlines(keepends=True)
+        def measured(commit, benches):
+            asked.append((commit, benches))
+            return next(taken)
 
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *exception):
-                pass
-
-        monkeypatch.setattr(compare.subprocess, "Popen", Process)
-        monkeypatch.setattr(compare, "configuration", lambda: "asv.conf.json")
-        monkeypatch.setattr("sys.argv", ["compare.py", "main"])
+        monkeypatch.setattr(compare, "measured", measured)
+        monkeypatch.setattr("sys.argv", ["compare.py", *arguments, "--rounds", "3"])
         with pytest.raises(SystemExit) as left:
             compare.main()
-        assert next(sayings, None) is None
-        return left.value.code
+        assert next(taken, None) is None
+        return left.value.code, capsys.readouterr().out.splitlines()[-1], asked
 
     return run
 
 
-def test_slower_is_slower_twice(asv_says, capsys):
-    """What is slower once is the machine's doing."""
-    only_import = SAID.replace("| +        | 112", "| -        | 112")
-    assert asv_says("BENCHMARKS NOT SIGNIFICANTLY CHANGED.\n") == 0
-    assert asv_says(SAID, "BENCHMARKS NOT SIGNIFICANTLY CHANGED.\n") == 0
-    assert asv_says(SAID, only_import) == 1
-    assert capsys.readouterr().out.endswith("Slower: bench_startup.Import.timeraw_import_gnumba\n")
+A, B = (f"bench_rules.OverNumPy.track_over_numpy('{rule}', 'cpu')" for rule in ("adagrad", "sgd"))
+EVEN, SLOW = ({A: 1.0, B: 1.0},) * 2, ({A: 1.0, B: 1.0}, {A: 1.5, B: 1.0})
 
 
-def test_nothing_measured_is_no_success(asv_says):
-    """asv's own status is 1 then, as for slower."""
-    assert asv_says("No benchmarks selected\n") == 2
-    assert asv_says("bench_rules.Rules.time_step   12/32 failed\n" + SAID) == 2
+def test_slower_is_named(compared):
+    """What is slower in most rounds, and is again when only that is measured."""
+    code, last, asked = compared(SLOW, EVEN, SLOW, *[({A: 1.0}, {A: 1.4})] * 3)
+    assert (code, last) == (1, f"Slower: {A}")
+    assert [commit for commit, _ in asked] == ["main", "HEAD"] * 6
+    assert asked[0][1] == ["track_over_numpy.*'cpu'"]
+    (pattern,) = asked[-1][1]
+    assert re.search(pattern, A)
+    assert not re.search(pattern, B)
+
+
+def test_slower_once_is_the_machine(compared):
+    """In one round of three; in all rounds, but not again."""
+    assert compared(SLOW, EVEN, EVEN)[:2] == (0, "Slower: nothing")
+    assert compared(SLOW, SLOW, SLOW, *[({A: 1.0}, {A: 1.1})] * 3)[:2] == (0, "Slower: nothing")
+
+
+def test_faster_is_not_slower(compared):
+    """The quotient is the head's over the base's."""
+    assert compared(*[SLOW[::-1]] * 3, arguments=("main", "other"))[:2] == (0, "Slower: nothing")
+
+
+def test_nothing_measured_is_no_success(compared):
+    """No benchmark of that name, or only in one of the commits."""
+    assert compared(*[({}, {})] * 3)[0] == 2
+    assert compared(*[({A: 1.0}, {B: 1.0})] * 3)[0] == 2
+
+
+def test_parameters_in_the_order_of_the_values():
+    """As asv has it: the last changes fastest."""
+    pytest.importorskip("asv")
+    assert tool("compare").combinations([["'a'", "'b'"], ["1", "2"]]) == [
+        ("'a'", "1"),
+        ("'a'", "2"),
+        ("'b'", "1"),
+        ("'b'", "2"),
+    ]
+    assert tool("compare").combinations([]) == [()]

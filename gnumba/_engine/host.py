@@ -82,8 +82,11 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     works where the traffic is below ``one_below``, all where it is at least ``all_from``. The
     kernel returns False, and has done nothing, where it is neither, or an array is of another kind
     or layout, or read-only where it is written, or what is written overlaps what is read.
+
+    For a function with ``summed`` the arrays lack the last column, and the kernel returns (done, sum).
     """
-    return _compiled(_flat(function, dtype), function, dtype, "parallel", *(types.int64,) * 4)
+    loop = (_flat_summed if function.summed else _flat)(function, dtype)
+    return _compiled(loop, function, dtype, "parallel", *(types.int64,) * 4)
 
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
@@ -125,25 +128,9 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The flat kernel's Python source, to be compiled."""
-    span, itemsize, weight = _span(function, dtype), dtype.itemsize, cost(function, dtype)
-    columns, written = (0,) * len(function.columns), tuple(map(function.columns.index, function.writes))
+    span, weight, columns = _span(function, dtype), cost(function, dtype), (0,) * len(function.columns)
+    fits = _fits(tuple(map(function.columns.index, function.writes)), dtype.itemsize)
     shares, share_of = threads.shares("parallel"), numba.njit(threads.share_of)
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def fits(arrays, model):
-        first = arrays[0]
-        for k in range(len(arrays)):
-            if not same_kind(arrays[k], model) or not same_layout(arrays[k], first):
-                return False
-        for k in range(len(written)):
-            if not half(arrays[written[k]] + FLAGS) & WRITEABLE:
-                return False
-        at, length = words(arrays, DATA), size(first) * itemsize
-        for k in range(len(arrays)):
-            if k != written[0] and abs(at[k] - at[written[0]]) < length:
-                return False
-        return half(first + FLAGS) & DENSE != 0
 
     def flat(held, model, one_below, all_from, scalars):
         arrays = items(held, columns)
@@ -161,6 +148,113 @@ def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
         return True
 
     return flat
+
+
+def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The same for a function with ``summed``: its last column is a block long, and summed block by block.
+
+    Blocks are of one length whatever the target, so that the sum is the same for any number of threads.
+    """
+    span, total, weight, kind = _span(function, dtype), _total(dtype), cost(function, dtype), dtype.type
+    stored, itemsize = (0,) * (len(function.columns) - 1), dtype.itemsize
+    fits = _fits(tuple(map(function.columns.index, function.writes[:-1])), itemsize)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def block_sum(at, block, n, scalars):
+        values = np.empty(BLOCK, kind)
+        lo, hi, address = block * BLOCK, min(n, (block + 1) * BLOCK), values.ctypes.data
+        span((*at, address - lo * itemsize), lo, hi, scalars)
+        return total(address, hi - lo)
+
+    def flat_summed(held, model, one_below, all_from, scalars):
+        arrays = items(held, stored)
+        if not fits(arrays, model):
+            return False, 0.0
+        n, at = size(arrays[0]), words(arrays, DATA)
+        blocks = -(-n // BLOCK)
+        sums = np.empty(blocks)
+        if n * weight < one_below:
+            for block in range(blocks):
+                sums[block] = block_sum(at, block, n, scalars)
+        elif n * weight >= all_from:
+            for block in prange(blocks):
+                sums[block] = block_sum(at, block, n, scalars)
+        else:
+            return False, 0.0
+        return True, added(sums)
+
+    return flat_summed
+
+
+BLOCK, LANES = 4096, 16  # elements: 16 KiB of float32 stay in the first cache
+
+
+@functools.cache
+def summing(dtype: np.dtype[Any]) -> Kernel:
+    """``kernel(address, n)``: the sum of dense elements, in the order and with the bits of `flat`'s."""
+    total, itemsize = _total(dtype), dtype.itemsize
+
+    def summing(address, n):
+        sums = np.empty(-(-n // BLOCK))
+        for block in range(sums.size):
+            sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK))
+        return added(sums)
+
+    return compiled(numba.njit(own_symbol(summing), nogil=True, **OPTIONS), (types.int64, types.int64))
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def added(sums):
+    """One after another: under ``parallel`` numba would deal ``sums.sum()`` to the threads there are."""
+    result = 0.0
+    for each in sums:
+        result += each
+    return result
+
+
+@functools.cache
+def _total(dtype: np.dtype[Any]) -> Kernel:
+    """``total(address, n)`` in float64: running sums beside each other, as SIMD has them, added up last."""
+    kind = dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def total(address, n):
+        stay_apart()
+        sums = np.zeros(LANES)
+        whole = n - n % LANES
+        for i in range(0, whole, LANES):
+            for lane in range(LANES):
+                sums[lane] += fetch(kind, (address,), i + lane)[0]
+        for i in range(whole, n):
+            sums[i - whole] += fetch(kind, (address,), i)[0]
+        return added(sums)
+
+    return total
+
+
+def _fits(written: tuple[int, ...], itemsize: int) -> Kernel:
+    """``fits(arrays, model)``: whether a flat loop may run over arrays, of which it writes those."""
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def fits(arrays, model):
+        first = arrays[0]
+        for k in range(len(arrays)):
+            if not same_kind(arrays[k], model) or not same_layout(arrays[k], first):
+                return False
+        for k in range(len(written)):
+            if not half(arrays[written[k]] + FLAGS) & WRITEABLE:
+                return False
+        at, length = words(arrays, DATA), size(first) * itemsize
+        for k in range(len(arrays)):
+            if k != written[0] and abs(at[k] - at[written[0]]) < length:
+                return False
+        return half(first + FLAGS) & DENSE != 0
+
+    return fits
 
 
 def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:

@@ -14,6 +14,7 @@ from .._rule import Elementwise
 from . import host, objects, place, threads
 from .table import Table, address, by_lines
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Scalars = np.ndarray[Any, np.dtype[np.float64]]  # in the order of function.scalars
 
 
@@ -44,8 +45,11 @@ def _kernels(table: Table) -> tuple[Any, Any]:
     return table.ready(target), walk
 
 
-def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> bool:
-    """The short way for dense NumPy arrays of one layout; False, and nothing done, for all others."""
+def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:
+    """The short way for dense NumPy arrays of one layout; False, and nothing done, for all others.
+
+    A function with ``summed`` gets all arrays but the one to be summed, and returns (done, sum).
+    """
     known = _SHORT.get(getattr(arrays[0], "dtype", None))
     if known is None:
         return False
@@ -54,8 +58,13 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
     if kernel is None:
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
     one_below, all_from = place.limits()
-    done: bool = kernel(id(arrays), model, one_below, all_from, scalars)
-    return done
+    return kernel(id(arrays), model, one_below, all_from, scalars)
+
+
+def total_of(x: Array) -> float:
+    """The sum of an array's elements in float64, in the order in which they lie in memory."""
+    dense = x.ravel("K")
+    return float(host.summing(x.dtype)(address(dense), dense.size))
 
 
 # By dtype: the id of an array of it, and the kernels that there are.
