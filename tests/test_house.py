@@ -17,7 +17,7 @@ import pytest
 from cases import ACTIVATIONS, OPTIMIZERS, one_a_class, one_an_activation, rule_of
 
 import gnumba as gn
-from gnumba import _activation, _optimizers
+from gnumba import _activation, _contenders, _optimizers
 from gnumba.rules import updates
 
 PACKAGE = Path(gn.__file__).parent
@@ -68,6 +68,9 @@ def test_benchmarks_name_the_same():
     spec.loader.exec_module(common)
     assert set(common.OPTIMIZERS) == {case.make.__name__ for case in OPTIMIZERS}
     assert set(common.ACTIVATIONS) - {"swish"} == {case.act.name for case in ACTIVATIONS}
+    assert set(_contenders.OPTIMIZERS) == set(common.OPTIMIZERS)
+    assert set(_contenders.ACTIVATIONS) == set(common.ACTIVATIONS)
+    assert common.MODELS.items() <= _contenders.MODELS.items()
 
 
 @pytest.mark.parametrize(

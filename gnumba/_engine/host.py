@@ -165,7 +165,7 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
         values = np.empty(BLOCK, kind)
         lo, hi, address = block * BLOCK, min(n, (block + 1) * BLOCK), values.ctypes.data
         span((*at, address - lo * itemsize), lo, hi, scalars)
-        return total(address, hi - lo)
+        return total(address, hi - lo, values)
 
     def flat_summed(held, model, one_below, all_from, scalars):
         arrays = items(held, stored)
@@ -198,7 +198,7 @@ def summing(dtype: np.dtype[Any]) -> Kernel:
     def summing(address, n):
         sums = np.empty(-(-n // BLOCK))
         for block in range(sums.size):
-            sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK))
+            sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK), None)
         return added(sums)
 
     return compiled(numba.njit(own_symbol(summing), nogil=True, **OPTIONS), (types.int64, types.int64))
@@ -216,12 +216,16 @@ def added(sums):
 
 @functools.cache
 def _total(dtype: np.dtype[Any]) -> Kernel:
-    """``total(address, n)`` in float64: running sums beside each other, as SIMD has them, added up last."""
+    """``total(address, n, held)`` in float64: running sums beside each other, as in SIMD, added up last.
+
+    ``held`` is the array at that address, if its last reference is the caller's: numba frees an array
+    after the last line that names it.
+    """
     kind = dtype.type
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def total(address, n):
+    def total(address, n, held):
         stay_apart()
         sums = np.zeros(LANES)
         whole = n - n % LANES
