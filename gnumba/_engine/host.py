@@ -187,7 +187,7 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return flat_summed
 
 
-BLOCK, LANES = 4096, 16  # elements: 16 KiB of float32 stay in the first cache
+BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
 
 
 @functools.cache
@@ -216,7 +216,7 @@ def added(sums):
 
 @functools.cache
 def _total(dtype: np.dtype[Any]) -> Kernel:
-    """``total(address, n, held)`` in float64: running sums beside each other, as in SIMD, added up last.
+    """``total(address, n, held)`` of at most a block: in float64, pairs, then pairs of these, as SIMD can.
 
     ``held`` is the array at that address, if its last reference is the caller's: numba frees an array
     after the last line that names it.
@@ -227,14 +227,15 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
     @own_symbol
     def total(address, n, held):
         stay_apart()
-        sums = np.zeros(LANES)
-        whole = n - n % LANES
-        for i in range(0, whole, LANES):
-            for lane in range(LANES):
-                sums[lane] += fetch(kind, (address,), i + lane)[0]
-        for i in range(whole, n):
-            sums[i - whole] += fetch(kind, (address,), i)[0]
-        return added(sums)
+        sums = np.empty(BLOCK)
+        for i in range(n):
+            sums[i] = fetch(kind, (address,), i)[0]
+        while n > 1:
+            half = (n + 1) // 2
+            for i in range(n - half):
+                sums[i] += sums[half + i]
+            n = half
+        return sums[0] if n == 1 else 0.0
 
     return total
 

@@ -58,7 +58,11 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
     if kernel is None:
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
     one_below, all_from = place.limits()
-    return kernel(id(arrays), model, one_below, all_from, scalars)
+    result = kernel(id(arrays), model, one_below, all_from, scalars)
+    if all_from == threads.NEVER and not (result[0] if function.summed else result):
+        with threads.LOCK:  # all cores, one caller at a time
+            result = kernel(id(arrays), model, one_below, one_below, scalars)
+    return result
 
 
 def total_of(x: Array) -> float:

@@ -100,7 +100,7 @@ def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         if layer() in TAKES_MANY:
             return kernel(*args)
-        with _LOCK:
+        with LOCK:
             return kernel(*args)
 
     return call
@@ -108,4 +108,4 @@ def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 NEVER = 2**62
 TAKES_MANY = ("tbb", "omp")
-_LOCK = threading.RLock()
+LOCK = threading.RLock()
