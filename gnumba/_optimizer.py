@@ -2,79 +2,27 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from ._clipping import Guard, clip_factor, is_finite, norm_of_gradients
 from ._engine import place
 from ._engine.binding import Binding
 from ._engine.launch import launch
-from ._engine.table import Table
-from ._hyper import NOT_NEGATIVE, Range, load_all, restored, saved, stateful
+from ._engine.table import PickedRows, Table
+from ._hyper import FINITE, Range, load_all, restored, saved, stateful, value_at
+from ._rows import Rows
 from ._rule import Rule
-from ._structure import Group, are_groups, groups, keys_of, outline, values_of
+from ._state import check_fits
+from ._structure import Group, are_groups, groups, keys_of, outline
+from ._update import Parameter, Update
 
-__all__ = ["Optimizer", "optimizer"]
+__all__ = ["Optimizer"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Parameter:
-    """One array to be updated: its group, its state, and its row in a table."""
-
-    table: Table
-    row: int
-
-    def __init__(self, name: str, given: Any, group: int) -> None:
-        self.name, self.given, self.group = name, given, group
-        self.state: dict[str, Array] = {}
-        self.missed = 0  # steps without a gradient; all others updated it
-
-    def see(self, array: Array) -> None:
-        """Take ``array`` as the view of the memory to update."""
-        self.array, self.dtype = array, array.dtype
-        self.layout = place.layout(array)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("table", "layout")}
-
-    def check_held(self, held: Any) -> None:
-        """ValueError unless the container holds the array it held, writable and where it was."""
-        moved = place.layout(place.seen(self.name, self.given)) != self.layout
-        if held is not self.given or moved:
-            raise ValueError(
-                f"parameter {self.name} is no longer the array the optimizer was given: "
-                "update it in place (p[...] = other), or make a new optimizer"
-            )
-        if not self.array.flags.writeable:
-            raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
-
-
-class Update:
-    """What one launch covers: a table, or those of its rows that missed as many steps, and its scalars."""
-
-    def __init__(self, table: Table, rows: set[int] | None, group: Group, missed: int) -> None:
-        self.table, self.rows, self.group, self.missed = table, rows, group, missed
-        names = table.function.scalars
-        self._of, self._pack = values_of(names), struct.Struct(f"{len(names)}d").pack_into
-        self._scalars = np.empty(len(names))
-        self._memory = self._scalars.data
-
-    def part(self) -> Table:
-        """The table, with the gradients that are bound now."""
-        return self.table if self.rows is None else self.table.only(self.rows)
-
-    def filled(self, scalars: Mapping[str, float]) -> Array:
-        """The rule's scalars as float64, in its order; TypeError for what is no number."""
-        try:
-            self._pack(self._memory, 0, *self._of(scalars))
-        except struct.error:
-            name = self.table.function.name
-            raise TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers") from None
-        return self._scalars
 
 
 class Optimizer:
@@ -88,6 +36,11 @@ class Optimizer:
         The scalar update rule.
     t : int
         Steps taken.
+    skipped : int
+        Steps that were not taken, for inf or nan in the gradients (``nonfinite="skip"``).
+    grad_norm : float or None
+        The last step's norm of all gradients, before clipping and after ``grad_scale``; None where
+        nothing asked for it (neither ``max_norm`` nor ``nonfinite``).
     lr : float
         The learning rate of the next step (the first group's); setting it sets every group and
         replaces a schedule.
@@ -98,9 +51,19 @@ class Optimizer:
     ranges: Mapping[str, Range] = MappingProxyType({})
     _plan: list[Update]
 
-    def __init__(self, rule: Rule, params: Any, hyper: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        params: Any,
+        hyper: Mapping[str, Any],
+        *,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
+    ) -> None:
         self.rule = rule
-        self.t = 0
+        self.t = self.skipped = 0
+        self.grad_norm: float | None = None
+        self._guard = Guard(max_norm, nonfinite)
         self._names = tuple(hyper)
         self._grouped = are_groups(params)
         self.groups = groups(params, hyper, self.ranges)
@@ -118,15 +81,21 @@ class Optimizer:
 
     # The step.
 
-    def step(self, grads: Any) -> None:
+    def step(self, grads: Any, *, grad_scale: float = 1.0) -> None:
         """Update every parameter once, in place.
+
+        Gradients are divided by ``grad_scale``; their norm is taken; they are clipped; then comes the
+        rule: all but the norm in the one pass of the update.
 
         Parameters
         ----------
-        grads : array, list, tuple or dict
+        grads : array, Rows, list, tuple or dict
             Gradients in the structure of ``params`` (for groups: a list, each entry in the
             structure of that group's ``"params"``), each of its parameter's shape and dtype.
-            ``None`` leaves that parameter and its state alone. Gradients are never written.
+            ``None`` leaves that parameter and its state alone, ``Rows`` all rows but those it names.
+            Gradients are never written.
+        grad_scale : float, default 1.0
+            > 0: what the loss was multiplied by, or how many batches the gradients were summed over.
 
         Raises
         ------
@@ -136,26 +105,35 @@ class Optimizer:
             parameter other than element for element with its own. Nothing has changed then.
         TypeError
             If a gradient is no array, or has another dtype than its parameter.
+        IndexError
+            If ``Rows`` name a row that there is not.
+        FloatingPointError
+            If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
+        scale = grad_scale if grad_scale == 1.0 else value_at(self.t, "grad_scale", grad_scale, FINITE)
         gradients = self._matched(grads)
-        _views, missing = self._bind(gradients)  # both held to the end: tables know addresses only
-        launch([(each.part(), self._scalars(each)) for each in self._plan])
+        _views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
+        factor = self._factor(gradients, sparse, scale) if self._guard.looks else 1.0 / scale
+        if factor is None:
+            self.skipped += 1
+            return
+        launch([(each.part(), self._scalars(each, factor)) for each in self._plan + sparse])
         self.t += 1
         if missing:
             for p in missing:
                 p.missed += 1
             self._plan = self._planned()
 
-    def _bind(self, gradients: tuple[Any, ...]) -> tuple[list[Array], list[Parameter]]:
+    def _bind(self, gradients: tuple[Any, ...]) -> tuple[list[Array], list[Parameter], list[Update]]:
         """Check every gradient and bind it to its parameter's row.
 
-        What is out of the ordinary is looked at here: views of those gradients, and the parameters
-        that have none.
+        What is out of the ordinary is looked at here: views of those gradients, the parameters that
+        have none, and the updates of single rows.
         """
         held = self._held()
         for table, _, _ in self._tables:
             table.strided.clear()  # each row is bound anew
-        views, missing = [], []
+        views, missing, sparse = [], [], []
         k = self._binding.bind(held, gradients, 0)
         while k < len(gradients):
             p, g = self._parameters[k], gradients[k]
@@ -163,13 +141,39 @@ class Optimizer:
             if g is None:
                 p.table.leave_out(p.row)
                 missing.append(p)
+            elif isinstance(g, Rows):
+                p.table.leave_out(p.row)
+                rows, g = g.of(p.name, p.array)
+                views.append(g)
+                if rows.size:
+                    table = PickedRows(self.rule, (p.array, g, *p.state.values()), rows)
+                    sparse.append(Update(table, None, self.groups[p.group], p.missed))
             else:
                 g = place.check_gradient(p.name, g, p.array)
                 self._memory.check_clear(p.name, g)
                 p.table.bind(p.row, g)
                 views.append(g)
             k = self._binding.bind(held, gradients, k + 1)
-        return views, missing
+        return views, missing, sparse
+
+    def _factor(self, gradients: tuple[Any, ...], sparse: list[Update], scale: float) -> float | None:
+        """What the gradients bound now are multiplied by; None if there is to be no step."""
+        limit = self._guard.limit(self.t)
+        tables = [table for table, _, _ in self._tables] + [update.table for update in sparse]
+        found, finite = norm_of_gradients(tables, scale)
+        if not finite and self._guard.nonfinite == "raise":
+            raise FloatingPointError(
+                f"gradient of {self._first_bad(gradients, scale)} holds inf or nan, expected finite numbers"
+            )
+        self.grad_norm = found
+        if not finite and self._guard.nonfinite == "skip":
+            return None
+        return (1.0 if self._guard.max_norm is None else clip_factor(found, limit)) / scale
+
+    def _first_bad(self, gradients: tuple[Any, ...], scale: float) -> str:
+        pairs = zip(self._parameters, gradients, strict=True)
+        seen = ((p.name, place.seen(p.name, getattr(g, "values", g))) for p, g in pairs if g is not None)
+        return next((name for name, g in seen if not is_finite(g, scale)), "all parameters together")
 
     def _held(self) -> tuple[Any, ...]:
         """What the containers hold by now, in the order of the parameters."""
@@ -198,10 +202,10 @@ class Optimizer:
                 plan.append(Update(table, rows if len(counts) > 1 else None, self.groups[group], missed))
         return plan
 
-    def _scalars(self, update: Update) -> Array:
-        """The rule's scalars for this step."""
+    def _scalars(self, update: Update, factor: float) -> Array:
+        """The rule's scalars for this step, and the gradients' factor."""
         made = self.scalars(self.t + 1 - update.missed, **update.group.values_at(self.t))
-        return update.filled(made)
+        return update.filled(made, factor)
 
     # Hyperparameters.
 
@@ -217,6 +221,24 @@ class Optimizer:
         for group in self.groups:
             group["lr"] = value
 
+    @property
+    def max_norm(self) -> Any:
+        """The largest norm that the gradients together may have; None for any."""
+        return self._guard.max_norm
+
+    @max_norm.setter
+    def max_norm(self, value: Any) -> None:
+        self._guard = Guard(value, self.nonfinite)
+
+    @property
+    def nonfinite(self) -> str:
+        """What inf and nan in the gradients do: "apply", "skip" or "raise"."""
+        return self._guard.nonfinite
+
+    @nonfinite.setter
+    def nonfinite(self, value: str) -> None:
+        self._guard = Guard(self.max_norm, value)
+
     # State.
 
     def state_dict(self) -> dict[str, Any]:
@@ -225,13 +247,16 @@ class Optimizer:
         Returns
         -------
         dict
-            ``{"rule": name, "t": steps, "groups": {name: {hyperparameter: value}},
+            ``{"rule": name, "t": steps, "skipped": steps, "max_norm": value,
+            "groups": {name: {hyperparameter: value}},
             "state": {parameter: {"updates": count, state name: array}}}``. A hyperparameter with
             a schedule holds the schedule's own ``state_dict()``, or None.
         """
         return {
             "rule": self.rule.name,
             "t": self.t,
+            "skipped": self.skipped,
+            "max_norm": None if self.max_norm is None else saved(self.max_norm),
             "groups": {g["name"]: {name: saved(g[name]) for name in self._names} for g in self.groups},
             "state": {
                 p.name: {"updates": self.t - p.missed, **{name: s.copy() for name, s in p.state.items()}}
@@ -253,7 +278,8 @@ class Optimizer:
             If anything does not fit: rule, names, shapes, dtypes, a number where a schedule is.
             Nothing has changed then.
         """
-        _check_fits("state", state, self.state_dict())
+        check_fits("state", state, self.state_dict())
+        guard = self._guard.restored(state["max_norm"])
         for name, of_one in state["state"].items():
             if of_one["updates"] > state["t"]:
                 count = of_one["updates"]
@@ -264,21 +290,19 @@ class Optimizer:
         ]
         for values in hyper:
             Group((), "", values, self.ranges).values_at(int(state["t"]))
-        load_all(
-            [
-                pair
-                for group, values in zip(self.groups, hyper, strict=True)
-                for name, value in values.items()
-                for pair in stateful(value, state["groups"][group["name"]][name])
-            ]
-        )
+        loaded = [(guard.max_norm, state["max_norm"])] + [
+            (value, state["groups"][group["name"]][name])
+            for group, values in zip(self.groups, hyper, strict=True)
+            for name, value in values.items()
+        ]
+        load_all([pair for value, own in loaded for pair in stateful(value, own)])
         for group, values in zip(self.groups, hyper, strict=True):
             group.update(values)
         for p in self._parameters:
             p.missed = int(state["t"]) - int(state["state"][p.name]["updates"])
             for name, array in p.state.items():
                 array[...] = state["state"][p.name][name]
-        self.t = int(state["t"])
+        self.t, self.skipped, self._guard = int(state["t"]), int(state["skipped"]), guard
         self._plan = self._planned()
 
     # Parameters.
@@ -295,7 +319,7 @@ class Optimizer:
         if len(given) < len(self._parameters) or not given:
             names = [p.name for p in self._parameters]
             raise ValueError(f"params has the names {names}, expected at least one, each once")
-        self._memory = place.check_parameters(given)
+        self._memory = place.check_updated("parameter", given)
         for p in self._parameters:
             p.see(self._memory.arrays[p.name])
 
@@ -331,109 +355,12 @@ class Optimizer:
         self._lay_out()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}"]
+        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}{self._guard}"]
         for index, group in enumerate(self.groups):
             hyper = ", ".join(f"{name}={_shown(group[name])}" for name in self._names)
             count = sum(p.group == index for p in self._parameters)
             lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
         return "\n".join(lines) + ")"
-
-
-class RuleOptimizer(Optimizer):
-    """An optimizer of a user's rule; see `optimizer`."""
-
-    ranges = MappingProxyType({"lr": NOT_NEGATIVE})
-
-    def __init__(
-        self,
-        rule: Rule,
-        params: Any,
-        scalars: Callable[..., Mapping[str, float]] | None,
-        hyper: Mapping[str, Any],
-    ) -> None:
-        self._to_scalars = scalars
-        super().__init__(rule, params, hyper)
-        given = set(self.scalars(1, **self.groups[0].values_at(0)))
-        if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
-            raise TypeError(
-                f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
-                f"expected those of rule {rule.name!r}: {list(rule.scalars)}"
-            )
-
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
-
-
-def optimizer(
-    rule: Rule,
-    params: Any,
-    *,
-    scalars: Callable[..., Mapping[str, float]] | None = None,
-    **hyper: Any,
-) -> Optimizer:
-    """A full optimizer of any update rule: every target, groups, schedules, state.
-
-    Parameters
-    ----------
-    rule : Rule
-        Made by ``gnumba.rule``.
-    params : array, list, tuple, dict, or list of groups
-        What to update, in place.
-    scalars : callable, optional
-        ``scalars(t, **hyper) -> dict`` maps the hyperparameters to the rule's scalars, once a
-        step, on the host, in float64; ``t`` is 1 for a parameter's first update. Without it the
-        hyperparameters are the scalars.
-    **hyper : float or callable
-        Hyperparameters; a callable is a schedule of the steps taken.
-
-    Returns
-    -------
-    Optimizer
-
-    Raises
-    ------
-    TypeError
-        If ``rule`` is no rule, or its scalars are not those that ``hyper`` and ``scalars`` give.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> @gn.rule
-    ... def lion(p, g, m, /, lr, beta1, beta2):
-    ...     "Lion. Chen et al. 2023, arXiv:2302.06675."
-    ...     u = beta1 * m + (1.0 - beta1) * g
-    ...     return p - lr * gn.elementary.sign(u), beta2 * m + (1.0 - beta2) * g
-    >>> w = np.array([1.0, -1.0])
-    >>> opt = gn.optimizer(lion, w, lr=0.25, beta1=0.9, beta2=0.99)
-    >>> opt.step(np.array([3.0, -2.0]))
-    >>> w
-    array([ 0.75, -0.75])
-    """
-    if not isinstance(rule, Rule):
-        raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
-    return RuleOptimizer(rule, params, scalars, hyper)
-
-
-def _check_fits(where: str, state: Any, mine: Any) -> None:
-    """ValueError unless ``state`` is built as ``mine``; hyperparameters are looked at later."""
-    if isinstance(mine, dict):
-        if not isinstance(state, Mapping) or state.keys() != mine.keys():
-            names = list(state) if isinstance(state, Mapping) else outline(state)
-            raise ValueError(f"{where} has {names}, expected {list(mine)}")
-        for key, value in mine.items():
-            if where != "state['groups']":
-                _check_fits(f"{where}[{key!r}]", state[key], value)
-            elif not isinstance(state[key], Mapping) or state[key].keys() != value.keys():
-                raise ValueError(f"{where}[{key!r}] is {state[key]!r}, expected the names {list(value)}")
-    elif isinstance(mine, np.ndarray):
-        given = (getattr(state, "dtype", type(state).__name__), getattr(state, "shape", ()))
-        if given != (mine.dtype, mine.shape):
-            raise ValueError(f"{where} is {given[0]} {given[1]}, expected {mine.dtype} {mine.shape}")
-    elif isinstance(mine, str):
-        if state != mine:
-            raise ValueError(f"{where} is {state!r}, expected {mine!r}")
-    elif not isinstance(state, (int, np.integer)) or state < 0:
-        raise ValueError(f"{where} is {state!r}, expected a count")
 
 
 def _shown(value: Any) -> str:

@@ -69,6 +69,11 @@ class SGD(Optimizer):
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
     decoupled : bool, default False
         Multiply θ by 1 − ηλ instead.
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -100,6 +105,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: Any = 0.0,
         decoupled: bool = False,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
         self.nesterov, self.decoupled = nesterov, decoupled
         hyper = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
@@ -107,7 +114,7 @@ class SGD(Optimizer):
         rule = (rules.nesterov if nesterov else rules.heavy_ball) if moves else rules.sgd
         if not moves:
             self.ranges = RANGES | {"momentum": Range("0, as this SGD was made without momentum", 0.0, 0.0)}
-        super().__init__(rule, params, hyper)
+        super().__init__(rule, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
         made = _decayed(hyper["lr"], hyper["weight_decay"], self.decoupled)
@@ -136,6 +143,11 @@ class Momentum(Optimizer):
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
     decoupled : bool, default False
         Multiply θ by 1 − ηλ instead.
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -165,11 +177,12 @@ class Momentum(Optimizer):
         momentum: Any = 0.9,
         weight_decay: Any = 0.0,
         decoupled: bool = False,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
         self.decoupled = decoupled
-        super().__init__(
-            rules.momentum, params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        )
+        hyper = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(rules.momentum, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
         beta = hyper["momentum"]
@@ -197,6 +210,11 @@ class AdaGrad(Optimizer):
         ≥ 0, inside the root: a floor of 1e-4 under the denominator.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -226,10 +244,11 @@ class AdaGrad(Optimizer):
         eps: Any = 0.0,
         eps_root: Any = 1e-8,
         weight_decay: Any = 0.0,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
-        super().__init__(
-            rules.adagrad, params, {"lr": lr, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        )
+        hyper = {"lr": lr, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
+        super().__init__(rules.adagrad, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
 
 class RMSProp(Optimizer):
@@ -254,6 +273,11 @@ class RMSProp(Optimizer):
         ≥ 0, inside the root: a floor of 1e-4 under the denominator.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -284,9 +308,11 @@ class RMSProp(Optimizer):
         eps: Any = 0.0,
         eps_root: Any = 1e-8,
         weight_decay: Any = 0.0,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
         hyper = {"lr": lr, "decay": decay, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.rmsprop, params, hyper)
+        super().__init__(rules.rmsprop, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
         return hyper | {"one_minus_decay": 1.0 - hyper["decay"]}
@@ -319,6 +345,11 @@ class Adam(Optimizer):
         ≥ 0, inside the root.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2; for decay that regularises as meant see `AdamW`).
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -351,9 +382,11 @@ class Adam(Optimizer):
         eps: Any = 0.0,
         eps_root: Any = 1e-8,
         weight_decay: Any = 0.0,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adam, params, hyper)
+        super().__init__(rules.adam, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
     scalars = staticmethod(_moments)  # type: ignore[assignment]
 
@@ -380,6 +413,11 @@ class AdamW(Optimizer):
         ≥ 0, inside the root.
     weight_decay : float or schedule, default 1e-4
         λ ≥ 0, usually 1e-6 to 1e-2; too large underfits. θ is multiplied by 1 − ηλ.
+    max_norm : float or schedule, optional
+        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
+    nonfinite : {"apply", "skip", "raise"}, default "apply"
+        What inf or nan in the gradients does: go into the parameters, leave everything as it was
+        (``skipped`` counts), or raise FloatingPointError with everything as it was.
 
     Raises
     ------
@@ -410,9 +448,11 @@ class AdamW(Optimizer):
         eps: Any = 0.0,
         eps_root: Any = 1e-8,
         weight_decay: Any = 1e-4,
+        max_norm: Any = None,
+        nonfinite: str = "apply",
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adamw, params, hyper)
+        super().__init__(rules.adamw, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
 
     scalars = staticmethod(_moments)  # type: ignore[assignment]
 

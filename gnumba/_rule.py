@@ -14,8 +14,9 @@ class Elementwise:
     """A scalar function and the roles of its arguments: elements read, elements written, scalars.
 
     A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
-    name in ``writes`` is wanted as a sum only. This is all that the engine knows of the maths it
-    compiles.
+    name in ``writes`` is wanted as a sum only. With ``scaled``, the second name in ``reads`` is
+    multiplied by a factor, which follows the scalars. This is all that the engine knows of the maths
+    it compiles.
     """
 
     __qualname__: str
@@ -28,11 +29,13 @@ class Elementwise:
         scalars: tuple[str, ...] = (),
         *,
         summed: bool = False,
+        scaled: bool = False,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
-        self.reads, self.writes, self.scalars, self.summed = reads, writes, scalars, summed
+        self.reads, self.writes, self.scalars = reads, writes, scalars
+        self.summed, self.scaled = summed, scaled
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
 
@@ -64,7 +67,7 @@ class Rule(Elementwise):
 
     def __init__(self, fn: Callable[..., Any], initial: Mapping[str, float] | None = None) -> None:
         elements, scalars = _read_signature(fn)
-        super().__init__(fn, elements, (elements[0], *elements[2:]), scalars)
+        super().__init__(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True)
         self.state = elements[2:]
         self.initial = dict(initial or {})
         if unknown := sorted(set(self.initial) - set(self.state)):

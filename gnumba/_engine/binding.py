@@ -13,7 +13,7 @@ from . import objects
 from .cache import own_symbol
 from .host import INT64_LIST, INT64_TABLE, Kernel, compiled
 from .objects import DATA, FLAGS, ITEMS, WORD, WRITEABLE, half, same_kind, same_layout, store, word
-from .place import Parameters
+from .place import Updated
 from .specialize import OPTIONS
 from .table import Table
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Binding:
     """What the compiled call has to know of each parameter, in their order."""
 
-    def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Parameters) -> None:
+    def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Updated) -> None:
         self._views = [array.view() for _, _, array, _ in bound]  # what nobody else can resize or reshape
         known = [_known(*each, view) for each, view in zip(bound, self._views, strict=True)]
         self._rows = np.array(known, np.int64)

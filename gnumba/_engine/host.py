@@ -51,7 +51,7 @@ def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
 
     ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
     the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
-    ``scalars`` are float64, in the order of ``function.scalars``.
+    ``scalars`` are float64, in the order of ``function.scalars``, and last the factor of one with ``scaled``.
     """
     kernel = _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
     return threads.one_caller(kernel) if target == "parallel" else kernel
@@ -95,9 +95,9 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing. Not
     inlined: within a share's loops LLVM loads every constant anew for each vector (sigmoid 1.25×).
     """
-    scalar, kind = specialized(function, dtype).dispatcher, dtype.type
+    scalar, kind = _element(function, dtype), dtype.type
     sources, targets = _pickers(function)
-    count = (0,) * len(function.scalars)
+    count = _like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -182,7 +182,7 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
                 sums[block] = block_sum(at, block, n, scalars)
         else:
             return False, 0.0
-        return True, added(sums)
+        return True, folded(sums, blocks)
 
     return flat_summed
 
@@ -199,24 +199,29 @@ def summing(dtype: np.dtype[Any]) -> Kernel:
         sums = np.empty(-(-n // BLOCK))
         for block in range(sums.size):
             sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK), None)
-        return added(sums)
+        return folded(sums, sums.size)
 
     return compiled(numba.njit(own_symbol(summing), nogil=True, **OPTIONS), (types.int64, types.int64))
 
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def added(sums):
-    """One after another: under ``parallel`` numba would deal ``sums.sum()`` to the threads there are."""
-    result = 0.0
-    for each in sums:
-        result += each
-    return result
+def folded(sums, n):
+    """The sum of the first n, by pairs and pairs of these, as SIMD can; what they were is lost.
+
+    Not ``sums.sum()``, which numba under ``parallel`` deals to the threads there are.
+    """
+    while n > 1:
+        half = (n + 1) // 2
+        for i in range(n - half):
+            sums[i] += sums[half + i]
+        n = half
+    return sums[0] if n == 1 else 0.0
 
 
 @functools.cache
 def _total(dtype: np.dtype[Any]) -> Kernel:
-    """``total(address, n, held)`` of at most a block: in float64, pairs, then pairs of these, as SIMD can.
+    """``total(address, n, held)`` of at most a block, in float64.
 
     ``held`` is the array at that address, if its last reference is the caller's: numba frees an array
     after the last line that names it.
@@ -230,12 +235,7 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
         sums = np.empty(BLOCK)
         for i in range(n):
             sums[i] = fetch(kind, (address,), i)[0]
-        while n > 1:
-            half = (n + 1) // 2
-            for i in range(n - half):
-                sums[i] += sums[half + i]
-            n = half
-        return sums[0] if n == 1 else 0.0
+        return folded(sums, n)
 
     return total
 
@@ -264,9 +264,9 @@ def _fits(written: tuple[int, ...], itemsize: int) -> Kernel:
 
 def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The walk's Python source, to be compiled."""
-    scalar, kind = specialized(function, dtype).dispatcher, dtype.type
+    scalar, kind = _element(function, dtype), dtype.type
     sources, targets = _pickers(function)
-    columns, numbers = (0,) * len(function.columns), (0,) * len(function.scalars)
+    columns, numbers = (0,) * len(function.columns), _like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -299,6 +299,25 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
             lines(table, shape, strides, size * share // shares, size * (share + 1) // shares, scalars)
 
     return walk
+
+
+def _element(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The scalar function as loops call it: on elements and scalars, the last the factor if there is one."""
+    scalar = specialized(function, dtype).dispatcher
+    if not function.scaled:
+        return scalar
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def scaled(p, g, *others):
+        return scalar(p, g * others[-1], *others[:-1])
+
+    return scaled
+
+
+def _like_scalars(function: Elementwise) -> tuple[int, ...]:
+    """A tuple as long as the scalars that a kernel is given."""
+    return (0,) * (len(function.scalars) + function.scaled)
 
 
 def _pickers(function: Elementwise) -> tuple[Any, Any]:

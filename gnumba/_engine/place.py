@@ -174,20 +174,20 @@ def layout(x: Array) -> tuple[Any, ...]:
     return x.__array_interface__["data"][0], x.shape, x.strides
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> Parameters:
-    """The parameters as arrays to update in place: writable, no element twice."""
+def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
+    """Arrays to update in place (``what`` they are): writable, no element twice."""
     arrays = {}
-    for name, x in parameters.items():
+    for name, x in given.items():
         if not (
             isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
         ):
             raise TypeError(
-                f"parameter {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
+                f"{what} {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
             )
-        arrays[name] = seen(f"parameter {name}", x)
-        _check_writable(f"parameter {name}", arrays[name])
-    made = Parameters(arrays)
-    made.check_apart()
+        arrays[name] = seen(f"{what} {name}", x)
+        _check_writable(f"{what} {name}", arrays[name])
+    made = Updated(arrays)
+    made.check_apart(what)
     return made
 
 
@@ -205,8 +205,8 @@ def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
     return g
 
 
-class Parameters:
-    """The parameters' arrays by name, and which of them another array shares memory with."""
+class Updated:
+    """Arrays that are updated, by name, and which of them another array shares memory with."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = arrays
@@ -216,13 +216,13 @@ class Parameters:
         self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
         self.bounds = self._starts, self._ends
 
-    def check_apart(self) -> None:
-        """ValueError if two parameters share an element."""
+    def check_apart(self, what: str) -> None:
+        """ValueError if two of them share an element."""
         for name, x in self.arrays.items():
             for other in self._sharing(x):
                 if other != name:
                     raise ValueError(
-                        f"parameters {name} and {other} share elements, expected each to be updated once"
+                        f"{what}s {name} and {other} share elements, expected each to be updated once"
                     )
 
     def check_clear(self, name: str, g: Array) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import functools
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,9 +33,12 @@ class Table:
         for k, row in enumerate(rows):
             if not is_dense(row):
                 self._bind_strided(k, row)
-        self._sizes = [row[0].size for row in rows]
+        self._set_sizes(np.array([row[0].size for row in rows], np.int64))
+
+    def _set_sizes(self, sizes: Array) -> None:
+        self._sizes, self.size = sizes, int(sizes.sum())
+        self.traffic = self.size * host.cost(self.function, self.dtype)
         self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
-        self.traffic = sum(self._sizes) * host.cost(function, self.dtype)
 
     def bind(self, k: int, column: Array) -> None:
         """Make an array (a gradient) the second column of row ``k``."""
@@ -60,6 +67,22 @@ class Table:
             part.leave_out(k)
         return part
 
+    @functools.cached_property
+    def blocks(self) -> Array:
+        """All rows cut into blocks of one length, as (row, lo, hi)."""
+        counts = -(-self._sizes // host.BLOCK)
+        rows = np.repeat(np.arange(counts.size), counts)
+        lows = (np.arange(rows.size) - (np.cumsum(counts) - counts)[rows]) * host.BLOCK
+        return np.stack([rows, lows, np.minimum(lows + host.BLOCK, self._sizes[rows])], axis=1)
+
+    def column(self, k: int) -> Iterator[Array]:
+        """The k-th array of each row that is not left out, dense ones flat."""
+        for at, size in zip(self.addresses[:, k].tolist(), self._sizes.tolist(), strict=True):
+            if at:
+                memory = (ctypes.c_char * (size * self.dtype.itemsize)).from_address(at)
+                yield np.frombuffer(memory, self.dtype)
+        yield from (arrays[k] for arrays in self.strided.values())
+
     def _bind_strided(self, k: int, row: Row) -> None:
         self.leave_out(k)
         self.strided[k] = row
@@ -72,6 +95,22 @@ class Table:
         return self._ready[target]
 
 
+class PickedRows(Table):
+    """Rows ``indices`` of arrays (p, g, *state) along their first axis; g holds no others."""
+
+    def __init__(self, function: Elementwise, whole: Row, indices: Array) -> None:
+        every = np.arange(indices.size)
+        picks = [every if k == 1 else indices for k in range(len(whole))]
+        if not all(a[:1].flags.c_contiguous for a in whole):
+            rows = zip(*picks, strict=True)
+            super().__init__(function, [tuple(map(operator.getitem, whole, row)) for row in rows])
+            return
+        self.function, self.dtype, self.strided = function, whole[0].dtype, {}
+        starts = [address(a) + pick * a.strides[0] for a, pick in zip(whole, picks, strict=True)]
+        self.addresses = np.stack(starts, axis=1)
+        self._set_sizes(np.full(indices.size, whole[0][:1].size))
+
+
 def address(a: Array) -> int:
     """Where the array's first element is."""
     return int(a.__array_interface__["data"][0])
@@ -82,23 +121,21 @@ def is_dense(row: Row) -> bool:
     return all(a.flags.c_contiguous for a in row) or all(a.flags.f_contiguous for a in row)
 
 
-def deal(sizes: list[int], shares: int) -> tuple[Array, Array]:
-    """Cut rows of these sizes into contiguous shares of equal length, as (row, lo, hi) pieces."""
-    share = threads.share_of(sum(sizes), shares)
-    pieces, first, room = [], [0], share
-    for k, size in enumerate(sizes):
-        lo = 0
-        while lo < size:
-            hi = min(lo + room, size)
-            pieces.append((k, lo, hi))
-            room -= hi - lo
-            lo = hi
-            if room == 0:
-                first.append(len(pieces))
-                room = share
-    if first[-1] < len(pieces):
-        first.append(len(pieces))
-    return np.array(pieces, np.int64).reshape(-1, 3), np.array(first, np.int64)
+def deal(sizes: Array, shares: int) -> tuple[Array, Array]:
+    """Cut rows of these sizes into contiguous shares of equal length.
+
+    The pieces (row, lo, hi), and where in them each share begins and the last one ends.
+    """
+    ends = np.cumsum(sizes)
+    total = int(ends[-1])
+    bounds = np.arange(0, total, threads.share_of(total, shares) or 1)
+    cuts = np.unique(np.concatenate([bounds, ends]))  # where a piece ends, and the next begins
+    cuts = cuts[cuts > 0] if total else cuts[:0]
+    lows = np.concatenate([bounds[:1], cuts[:-1]])
+    rows = np.searchsorted(ends, lows, side="right")
+    before = (ends - sizes)[rows]
+    pieces = np.stack([rows, lows - before, cuts - before], axis=1)
+    return pieces, np.append(np.searchsorted(lows, bounds), len(pieces))
 
 
 def by_lines(row: Row) -> tuple[Array, Array]:

@@ -1,0 +1,247 @@
+"""The norm of gradients and what follows from it: clipping, and steps that are not taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._engine import place
+from ._engine.launch import launch
+from ._engine.norm import largest, norm
+from ._engine.table import Table
+from ._hyper import POSITIVE, is_fixed, restored, value_at
+from ._rule import Elementwise
+from ._structure import outline
+from .rules.clipping import clipped, scaled
+
+__all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SCALED = Elementwise(scaled, ("g",), ("g",), ("factor",))
+CLIPPED = Elementwise(clipped, ("g",), ("g",), ("limit",))
+POLICIES = ("apply", "skip", "raise")
+
+
+class Guard:
+    """What an optimizer does about large gradients (``max_norm``) and about inf and nan (``nonfinite``)."""
+
+    def __init__(self, max_norm: Any, nonfinite: str) -> None:
+        if nonfinite not in POLICIES:
+            raise ValueError(f"nonfinite is {nonfinite!r}, expected one of {POLICIES}")
+        if max_norm is not None and is_fixed(max_norm):
+            value_at(0, "max_norm", max_norm, POSITIVE)
+        self.max_norm, self.nonfinite = max_norm, nonfinite
+
+    @property
+    def looks(self) -> bool:
+        """Whether a step needs the norm."""
+        return self.max_norm is not None or self.nonfinite != "apply"
+
+    def restored(self, state: Any) -> Guard:
+        """With the limit that was saved; a schedule stays the one that is here, None changes nothing."""
+        if state is None:
+            return self
+        here = 0.0 if self.max_norm is None else self.max_norm
+        return Guard(restored("max_norm", here, state), self.nonfinite)
+
+    def limit(self, t: int) -> float:
+        """The largest norm that the step after ``t`` may have."""
+        return math.inf if self.max_norm is None else value_at(t, "max_norm", self.max_norm, POSITIVE)
+
+    def __str__(self) -> str:
+        """What is not the default, for an optimizer's repr."""
+        limit = "" if self.max_norm is None else f", max_norm={self.max_norm}"
+        return limit + ("" if self.nonfinite == "apply" else f", nonfinite={self.nonfinite}")
+
+
+def clip_factor(norm: float, limit: float) -> float:
+    """By what gradients of this norm are multiplied; nan if the norm is not finite."""
+    if not math.isfinite(norm):
+        return math.nan
+    return limit / norm if norm > limit else 1.0
+
+
+def norm_of_gradients(tables: list[Table], scale: float) -> tuple[float, bool]:
+    """The norm of the tables' gradients over scale, and whether they are all finite after that."""
+    found = norm((table, 1) for table in tables) / scale
+    if not math.isfinite(found):
+        return found, False
+    near = [table for table in tables if found > np.finfo(table.dtype).max]
+    return found, all(is_finite(g, scale) for table in near for g in table.column(1))
+
+
+def is_finite(g: Array, scale: float) -> bool:
+    """Whether g / scale is finite in every element."""
+    return largest(g) / scale <= float(np.finfo(g.dtype).max)
+
+
+def global_norm(grads: Any) -> float:
+    """The L2 norm of all gradients together, √Σg².
+
+    One pass, accumulated in float64: 1e8 elements lose nothing, large values do not overflow, and any
+    number of threads gives the same bits.
+
+    Parameters
+    ----------
+    grads : array, list, tuple or dict
+        Arrays of float32 or float64, of any shape and layout; lists and dicts may be nested. None is
+        left out.
+
+    Returns
+    -------
+    float
+        0.0 for no array; inf or nan if there is one.
+
+    Raises
+    ------
+    TypeError
+        If something is no array.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> gn.global_norm({"w": np.array([[2.0, 3.0]]), "b": np.array([6.0])})
+    7.0
+    """
+    return norm((table, 0) for table in _tables(SCALED, _flat("grads", grads)))
+
+
+def clip_by_global_norm(grads: Any, max_norm: float) -> float:
+    """Scale all gradients, in place, so that their norm together is at most ``max_norm``.
+
+    n = √Σg²; where n > max_norm every g is multiplied by max_norm/n; where n is not finite every g
+    becomes nan. Inside a step this costs no pass of its own: see ``max_norm`` of the optimizers.
+
+    Parameters
+    ----------
+    grads : array, list, tuple or dict
+        As in `global_norm`; each writable, none sharing elements with another.
+    max_norm : float
+        > 0, usually 1.0 or 5.0; recurrent networks and long sequences need it.
+
+    Returns
+    -------
+    float
+        The norm before.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` is not positive, or a gradient is read-only or shares elements with another.
+        Nothing has changed then.
+    TypeError
+        If something is no array.
+
+    References
+    ----------
+    Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> g = np.array([3.0, 4.0])
+    >>> gn.clip_by_global_norm([g], 2.5), g
+    (5.0, array([1.5, 2. ]))
+    """
+    limit = value_at(0, "max_norm", max_norm, POSITIVE)
+    tables = _tables(SCALED, _writable(grads))
+    found = norm((table, 0) for table in tables)
+    _scale(tables, clip_factor(found, limit))
+    return found
+
+
+def clip_by_norm(grads: Any, max_norm: float) -> None:
+    """Scale each gradient, in place, so that its own norm is at most ``max_norm``.
+
+    Parameters
+    ----------
+    grads : array, list, tuple or dict
+        As in `clip_by_global_norm`.
+    max_norm : float
+        > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `clip_by_global_norm`.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> a, b = np.array([3.0, 4.0]), np.array([0.5])
+    >>> gn.clip_by_norm([a, b], 1.0)
+    >>> a, b
+    (array([0.6, 0.8]), array([0.5]))
+    """
+    limit = value_at(0, "max_norm", max_norm, POSITIVE)
+    for g in _writable(grads):
+        table = Table(SCALED, [(g,)])
+        _scale([table], clip_factor(norm([(table, 0)]), limit))
+
+
+def clip_by_value(grads: Any, limit: float) -> None:
+    """Move every element into [−limit, limit], in place; nan stays nan.
+
+    Parameters
+    ----------
+    grads : array, list, tuple or dict
+        As in `clip_by_global_norm`.
+    limit : float
+        > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `clip_by_global_norm`.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> g = np.array([-3.0, 0.5, 2.0])
+    >>> gn.clip_by_value(g, 1.0)
+    >>> g
+    array([-1. ,  0.5,  1. ])
+    """
+    bound = np.array([value_at(0, "limit", limit, POSITIVE)])
+    launch([(table, bound) for table in _tables(CLIPPED, _writable(grads))])
+
+
+def _scale(tables: list[Table], factor: float) -> None:
+    if factor != 1.0:
+        launch([(table, np.array([factor])) for table in tables])
+
+
+def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
+    """A table a dtype."""
+    alike: dict[np.dtype[Any], list[Array]] = {}
+    for x in arrays:
+        alike.setdefault(x.dtype, []).append(x)
+    return [Table(function, [(x,) for x in members]) for members in alike.values()]
+
+
+def _writable(grads: Any) -> list[Array]:
+    """All arrays, if they can be updated in place."""
+    return list(place.check_updated("gradient", dict(_named("grads", grads))).arrays.values())
+
+
+def _flat(name: str, grads: Any) -> list[Array]:
+    return [place.seen(each, x) for each, x in _named(name, grads)]
+
+
+def _named(name: str, grads: Any) -> Iterator[tuple[str, Any]]:
+    """Every array in lists and dicts, with where it is."""
+    if grads is None:
+        return
+    if isinstance(grads, Mapping):
+        for key, each in grads.items():
+            yield from _named(f"{name}[{key!r}]", each)
+    elif isinstance(grads, (list, tuple)):
+        for key, each in enumerate(grads):
+            yield from _named(f"{name}[{key}]", each)
+    elif not hasattr(grads, "shape"):
+        raise TypeError(f"{name} is {outline(grads)}, expected an array")
+    else:
+        yield name, grads

@@ -1,0 +1,142 @@
+"""The L2 norm of a table's column, in one pass: the same bits for any number of threads."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange, types
+
+from . import place, threads
+from .cache import own_symbol
+from .host import BLOCK, INT64_LIST, INT64_TABLE, Kernel, compiled, folded
+from .memory import fetch, moved, row, stay_apart
+from .specialize import OPTIONS
+from .table import Table, address, by_lines
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SMALL = 2.0**-900  # a sum of squares below this may have lost some to underflow
+
+
+def norm(tables: Iterable[tuple[Table, int]]) -> float:
+    """√Σx² over a column of each table, in float64; overflow and underflow are no concern."""
+    return math.hypot(*(_norm(table, column) for table, column in tables))
+
+
+def largest(x: Array) -> float:
+    """max |x|, nan where there is one; 0 for no element."""
+    return float(max(np.max(x), -np.min(x))) if x.size else 0.0
+
+
+def _norm(table: Table, column: int) -> float:
+    total = _sum_of_squares(table, column, 1.0)
+    if table.dtype == np.float32 or SMALL <= total < math.inf:  # no square of a float32 leaves float64
+        return math.sqrt(total)
+    top = max(map(largest, table.column(column)), key=lambda x: (math.isnan(x), x), default=0.0)
+    if top == 0.0 or not math.isfinite(top):
+        return top
+    scale = math.ldexp(1.0, min(-math.frexp(top)[1], 1023))
+    return math.sqrt(_sum_of_squares(table, column, scale)) / scale
+
+
+def _sum_of_squares(table: Table, column: int, scale: float) -> float:
+    """Σ(scale·x)²: squares are added in blocks of one length, whatever the target."""
+    target = place.target_for(table.size * table.dtype.itemsize)
+    shares = threads.shares(target)
+    sums = np.zeros(len(table.blocks) + 1)
+    _squares(table.dtype, target)(table.addresses, column, table.blocks, shares, scale, sums)
+    for arrays in table.strided.values():
+        shape, strides = by_lines(arrays[column : column + 1])
+        part = np.zeros(-(-arrays[0].size // BLOCK))
+        _strided_squares(table.dtype, target)(address(arrays[column]), shape, strides, shares, scale, part)
+        sums[-1] += folded(part, part.size)
+    return float(folded(sums, sums.size))
+
+
+@functools.cache
+def _squares(dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, column, blocks, shares, scale, sums)``: a sum a block, a row (k, lo, hi)."""
+    of_block, itemsize = _of_block(dtype), dtype.itemsize
+
+    def squares(table, column, blocks, shares, scale, sums):
+        count = blocks.shape[0]
+        for share in prange(shares):
+            for b in range(count * share // shares, count * (share + 1) // shares):
+                at, lo = table[blocks[b, 0], column], blocks[b, 1]
+                if at != 0:
+                    sums[b] = of_block(at + lo * itemsize, blocks[b, 2] - lo, scale, None)
+
+    arguments = (INT64_TABLE, types.int64, INT64_TABLE, types.int64, types.float64, FLOATS)
+    return _made(squares, target, arguments)
+
+
+@functools.cache
+def _strided_squares(dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(address, shape, strides, shares, scale, sums)`` of one array with any strides."""
+    of_block, kind = _of_block(dtype), dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def gathered(address, shape, strides, lo, hi):
+        """Elements lo to hi, in the order of memory."""
+        values, last = np.empty(hi - lo, kind), shape.size - 1
+        for i in range(lo, hi):
+            at, rest = (address,), i
+            for axis in range(last, -1, -1):
+                at = moved(at, row(strides, axis, (0,)), rest % shape[axis])
+                rest //= shape[axis]
+            values[i - lo] = fetch(kind, at, 0)[0]
+        return values
+
+    def strided_squares(address, shape, strides, shares, scale, sums):
+        size = 1
+        for axis in range(shape.size):
+            size *= shape[axis]
+        for share in prange(shares):
+            for b in range(sums.size * share // shares, sums.size * (share + 1) // shares):
+                values = gathered(address, shape, strides, b * BLOCK, min(size, (b + 1) * BLOCK))
+                sums[b] = of_block(values.ctypes.data, values.size, scale, values)
+
+    arguments = (types.int64, INT64_LIST, INT64_TABLE, types.int64, types.float64, FLOATS)
+    return _made(strided_squares, target, arguments)
+
+
+FLOATS = types.Array(types.float64, 1, "C")
+
+
+def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
+    kernel = numba.njit(own_symbol(loop), parallel=target == "parallel", nogil=True, **OPTIONS)
+    made = compiled(kernel, arguments)
+    return threads.one_caller(made) if target == "parallel" else made
+
+
+@functools.cache
+def _of_block(dtype: np.dtype[Any]) -> Kernel:
+    """``of_block(address, n, scale, held)`` of at most a block: quarters beside one another, then pairs."""
+    kind = dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def squared(address, i, scale):
+        x = np.float64(fetch(kind, (address,), i)[0]) * scale
+        return x * x
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def of_block(address, n, scale, held):
+        stay_apart()
+        sums = np.empty(BLOCK // 4 + 4)
+        quarter = n // 4
+        for i in range(quarter):
+            low = squared(address, i, scale) + squared(address, quarter + i, scale)
+            high = squared(address, 2 * quarter + i, scale) + squared(address, 3 * quarter + i, scale)
+            sums[i] = low + high
+        for i in range(4 * quarter, n):
+            sums[i - 3 * quarter] = squared(address, i, scale)
+        return folded(sums, n - 3 * quarter)
+
+    return of_block

@@ -1,0 +1,93 @@
+"""An optimizer of a rule of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ._hyper import NOT_NEGATIVE
+from ._optimizer import Optimizer
+from ._rule import Rule
+
+__all__ = ["optimizer"]
+
+
+class RuleOptimizer(Optimizer):
+    """An optimizer of a user's rule; see `optimizer`."""
+
+    ranges = MappingProxyType({"lr": NOT_NEGATIVE})
+
+    def __init__(
+        self,
+        rule: Rule,
+        params: Any,
+        scalars: Callable[..., Mapping[str, float]] | None,
+        hyper: Mapping[str, Any],
+        **guard: Any,
+    ) -> None:
+        self._to_scalars = scalars
+        super().__init__(rule, params, hyper, **guard)
+        given = set(self.scalars(1, **self.groups[0].values_at(0)))
+        if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
+            raise TypeError(
+                f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
+                f"expected those of rule {rule.name!r}: {list(rule.scalars)}"
+            )
+
+    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
+
+
+def optimizer(
+    rule: Rule,
+    params: Any,
+    *,
+    scalars: Callable[..., Mapping[str, float]] | None = None,
+    max_norm: Any = None,
+    nonfinite: str = "apply",
+    **hyper: Any,
+) -> Optimizer:
+    """A full optimizer of any update rule: every target, groups, clipping, schedules, state.
+
+    Parameters
+    ----------
+    rule : Rule
+        Made by ``gnumba.rule``.
+    params : array, list, tuple, dict, or list of groups
+        What to update, in place.
+    scalars : callable, optional
+        ``scalars(t, **hyper) -> dict`` maps the hyperparameters to the rule's scalars, once a
+        step, on the host, in float64; ``t`` is 1 for a parameter's first update. Without it the
+        hyperparameters are the scalars.
+    max_norm, nonfinite
+        As in the built-in optimizers: clipping, and what inf and nan do.
+    **hyper : float or callable
+        Hyperparameters; a callable is a schedule of the steps taken.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    TypeError
+        If ``rule`` is no rule, or its scalars are not those that ``hyper`` and ``scalars`` give.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> @gn.rule
+    ... def lion(p, g, m, /, lr, beta1, beta2):
+    ...     "Lion. Chen et al. 2023, arXiv:2302.06675."
+    ...     u = beta1 * m + (1.0 - beta1) * g
+    ...     return p - lr * gn.elementary.sign(u), beta2 * m + (1.0 - beta2) * g
+    >>> w = np.array([1.0, -1.0])
+    >>> opt = gn.optimizer(lion, w, lr=0.25, beta1=0.9, beta2=0.99)
+    >>> opt.step(np.array([3.0, -2.0]))
+    >>> w
+    array([ 0.75, -0.75])
+    """
+    if not isinstance(rule, Rule):
+        raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
+    return RuleOptimizer(rule, params, scalars, hyper, max_norm=max_norm, nonfinite=nonfinite)

@@ -1,0 +1,70 @@
+"""What a step updates: one parameter, and the tables of many that are launched together."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ._engine import place
+from ._engine.table import Table
+from ._structure import Group, values_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Parameter:
+    """One array to be updated: its group, its state, and its row in a table."""
+
+    table: Table
+    row: int
+
+    def __init__(self, name: str, given: Any, group: int) -> None:
+        self.name, self.given, self.group = name, given, group
+        self.state: dict[str, Array] = {}
+        self.missed = 0  # steps without a gradient; all others updated it
+
+    def see(self, array: Array) -> None:
+        """Take ``array`` as the view of the memory to update."""
+        self.array, self.dtype = array, array.dtype
+        self.layout = place.layout(array)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("table", "layout")}
+
+    def check_held(self, held: Any) -> None:
+        """ValueError unless the container holds the array it held, writable and where it was."""
+        moved = place.layout(place.seen(self.name, self.given)) != self.layout
+        if held is not self.given or moved:
+            raise ValueError(
+                f"parameter {self.name} is no longer the array the optimizer was given: "
+                "update it in place (p[...] = other), or make a new optimizer"
+            )
+        if not self.array.flags.writeable:
+            raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
+
+
+class Update:
+    """What one launch covers: a table, or those of its rows that missed as many steps, and its scalars."""
+
+    def __init__(self, table: Table, rows: set[int] | None, group: Group, missed: int) -> None:
+        self.table, self.rows, self.group, self.missed = table, rows, group, missed
+        names = table.function.scalars
+        self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 1}d").pack_into
+        self._scalars = np.empty(len(names) + 1)
+        self._memory = self._scalars.data
+
+    def part(self) -> Table:
+        """The table, with the gradients that are bound now."""
+        return self.table if self.rows is None else self.table.only(self.rows)
+
+    def filled(self, scalars: Mapping[str, float], factor: float) -> Array:
+        """The rule's scalars as float64, in its order, and the gradients' factor; TypeError for no number."""
+        try:
+            self._pack(self._memory, 0, *self._of(scalars), factor)
+        except struct.error:
+            name = self.table.function.name
+            raise TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers") from None
+        return self._scalars
