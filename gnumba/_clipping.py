@@ -12,7 +12,7 @@ from ._engine import place
 from ._engine.launch import launch
 from ._engine.norm import largest, norm
 from ._engine.table import Table
-from ._hyper import POSITIVE, is_fixed, restored, value_at
+from ._hyper import POSITIVE, restored, value_at
 from ._rule import Elementwise
 from ._structure import outline
 from .rules.clipping import clipped, scaled
@@ -31,7 +31,7 @@ class Guard:
     def __init__(self, max_norm: Any, nonfinite: str) -> None:
         if nonfinite not in POLICIES:
             raise ValueError(f"nonfinite is {nonfinite!r}, expected one of {POLICIES}")
-        if max_norm is not None and is_fixed(max_norm):
+        if max_norm is not None and not callable(max_norm):
             value_at(0, "max_norm", max_norm, POSITIVE)
         self.max_norm, self.nonfinite = max_norm, nonfinite
 
@@ -69,13 +69,17 @@ def norm_of_gradients(tables: list[Table], scale: float) -> tuple[float, bool]:
     found = norm((table, 1) for table in tables) / scale
     if not math.isfinite(found):
         return found, False
-    near = [table for table in tables if found > np.finfo(table.dtype).max]
+    near = [table for table in tables if found > largest_float(table.dtype)]
     return found, all(is_finite(g, scale) for table in near for g in table.column(1))
 
 
 def is_finite(g: Array, scale: float) -> bool:
     """Whether g / scale is finite in every element."""
-    return largest(g) / scale <= float(np.finfo(g.dtype).max)
+    return largest(g) / scale <= largest_float(g.dtype)
+
+
+def largest_float(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)
 
 
 def global_norm(grads: Any) -> float:

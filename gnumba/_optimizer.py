@@ -113,7 +113,7 @@ class Optimizer:
         scale = grad_scale if grad_scale == 1.0 else value_at(self.t, "grad_scale", grad_scale, FINITE)
         gradients = self._matched(grads)
         _views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
-        factor = self._factor(gradients, sparse, scale) if self._guard.looks else 1.0 / scale
+        factor = self._factor(gradients, sparse, scale)
         if factor is None:
             self.skipped += 1
             return
@@ -158,6 +158,9 @@ class Optimizer:
 
     def _factor(self, gradients: tuple[Any, ...], sparse: list[Update], scale: float) -> float | None:
         """What the gradients bound now are multiplied by; None if there is to be no step."""
+        if not self._guard.looks:
+            self.grad_norm = None
+            return 1.0 / scale
         limit = self._guard.limit(self.t)
         tables = [table for table, _, _ in self._tables] + [update.table for update in sparse]
         found, finite = norm_of_gradients(tables, scale)
