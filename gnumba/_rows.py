@@ -88,7 +88,12 @@ def _each_once(rows: Array, values: Array) -> tuple[Array, Array]:
     """The rows in ascending order, and the sums of the values of each."""
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
-    first = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]])) if rows.size else order
-    if first.size == rows.size:
-        return rows, values[order]
-    return rows[first], np.add.reduceat(values[order], first, axis=0, dtype=np.float64).astype(values.dtype)
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    summed = values[order[first]]
+    counts = np.diff(first, append=rows.size)
+    several = counts > 1
+    if several.any():
+        terms = values[order[np.repeat(several, counts)]].astype(np.float64)
+        starts = np.cumsum(counts[several]) - counts[several]
+        summed[several] = np.add.reduceat(terms, starts, axis=0)
+    return rows[first], summed

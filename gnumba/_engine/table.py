@@ -91,8 +91,11 @@ class Table:
         """The sweep, the pieces of all shares, and where in them each share begins."""
         if target not in self._ready:
             sweep = host.sweep(self.function, self.dtype, target)
-            self._ready[target] = (sweep, *deal(self._sizes, threads.shares(target)))
+            self._ready[target] = (sweep, *self._dealt(threads.shares(target)))
         return self._ready[target]
+
+    def _dealt(self, shares: int) -> tuple[Array, Array]:
+        return deal(self._sizes, shares)
 
 
 class PickedRows(Table):
@@ -109,6 +112,13 @@ class PickedRows(Table):
         starts = [address(a) + pick * a.strides[0] for a, pick in zip(whole, picks, strict=True)]
         self.addresses = np.stack(starts, axis=1)
         self._set_sizes(np.full(indices.size, whole[0][:1].size))
+
+    def _dealt(self, shares: int) -> tuple[Array, Array]:
+        """Whole rows: as many to each share."""
+        count = len(self._sizes)
+        pieces = np.zeros((count, 3), np.int64)
+        pieces[:, 0], pieces[:, 2] = np.arange(count), self._sizes
+        return pieces, np.arange(shares + 1) * count // shares
 
 
 def address(a: Array) -> int:
