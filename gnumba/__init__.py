@@ -1,7 +1,9 @@
 """Optimizers and activations for NumPy loops: one scalar rule each, compiled for one core and for all."""
 
 from . import elementary as elementary
+from . import init as init
 from . import rules as rules
+from . import schedules as schedules
 from ._activation import Activation as Activation
 from ._activation import activation as activation
 from ._activation import elu as elu

@@ -19,6 +19,8 @@ class Range(NamedTuple):
 
 
 NOT_NEGATIVE = Range("a finite number ≥ 0", 0.0, sys.float_info.max)
+POSITIVE = Range("a finite number > 0", math.ulp(0.0), sys.float_info.max)
+FINITE = Range("a finite number", -sys.float_info.max, sys.float_info.max)
 FRACTION = Range("a number in [0, 1)", 0.0, math.nextafter(1.0, 0.0))
 TWO_FRACTIONS = Range("two numbers in [0, 1)", *FRACTION[1:3], items=2)
 UNIT = Range("a number in [0, 1]", 0.0, 1.0)
@@ -37,12 +39,17 @@ def value_at(t: int, name: str, given: Any, allowed: Range) -> Any:
     shown = f"{name} at step {t}" if callable(given) else name
     if allowed.items is not None or (allowed is ANY and isinstance(value, (tuple, list))):
         return _tuple_at(t, shown, value, allowed)
-    if not isinstance(value, Real):
-        raise TypeError(f"{shown} is {value!r}, expected {allowed.words}")
-    number = float(value)
-    if not allowed.lowest <= number <= allowed.highest:
-        raise ValueError(f"{shown} is {number!r}, expected {allowed.words}")
-    return number
+    return number(shown, value, allowed)
+
+
+def number(name: str, given: Any, allowed: Range) -> float:
+    """The number given, checked: TypeError for what is none, ValueError for one out of range."""
+    if not isinstance(given, Real):
+        raise TypeError(f"{name} is {given!r}, expected {allowed.words}")
+    made = float(given)
+    if not allowed.lowest <= made <= allowed.highest:
+        raise ValueError(f"{name} is {made!r}, expected {allowed.words}")
+    return made
 
 
 def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]:
