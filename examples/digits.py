@@ -26,12 +26,12 @@ mean, std = x.mean(axis=0), x.std()
 x, test_x = ((x - mean) / std).astype(np.float32), ((test_x - mean) / std).astype(np.float32)
 targets = np.eye(10, dtype=np.float32)[labels]  # one row an image: 1 for its digit, else 0
 
-# Parameters: one hidden layer of ReLU units, so weights of variance 2/fan_in (He).
+# Parameters: one hidden layer of ReLU units, so He's first weights.
 rng = np.random.default_rng(0)
 params = {
-    "W1": rng.normal(0, math.sqrt(2 / 64), (64, 128)).astype(np.float32),
+    "W1": gn.init.he_normal((64, 128), rng=rng),
     "b1": np.zeros(128, np.float32),
-    "W2": rng.normal(0, math.sqrt(2 / 128), (128, 10)).astype(np.float32),
+    "W2": gn.init.he_normal((128, 10), rng=rng),
     "b2": np.zeros(10, np.float32),
 }
 optimizer = gn.Adam(params, lr=3e-3)

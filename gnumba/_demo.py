@@ -41,33 +41,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "AdamW": {"lr": 0.003, "weight_decay": 0.05},
 }
 COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # for the colour-blind too
-
-
-def he(fan_in: int, fan_out: int) -> float:
-    """Variance of a layer's first weights. He et al. 2015, arXiv:1502.01852."""
-    return 2.0 / fan_in
-
-
-def xavier(fan_in: int, fan_out: int) -> float:
-    """Variance of a layer's first weights. Glorot & Bengio 2010."""
-    return 2.0 / (fan_in + fan_out)
-
-
-def lecun(fan_in: int, fan_out: int) -> float:
-    """Variance of a layer's first weights. LeCun et al. 1998."""
-    return 1.0 / fan_in
-
-
-ACTIVATIONS = {
-    "sigmoid": xavier,
-    "tanh": xavier,
-    "relu": he,
-    "leaky_relu": he,
-    "prelu": he,
-    "elu": he,
-    "selu": lecun,
-    "silu": he,
-}
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu", "silu")
 
 
 @dataclass(frozen=True)
@@ -96,12 +70,12 @@ class Network:
     def __init__(self, activation: str, seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.activation = getattr(gn, activation)
+        first_weights = gn.init.for_activation(self.activation)
         self.layers = range(1, len(SIZES))
         self.weights: dict[str, Array] = {}
         self.slopes: dict[str, Array] = {}  # PReLU's, one a hidden unit
         for k, (fan_in, fan_out) in zip(self.layers, pairwise(SIZES), strict=True):
-            std = math.sqrt(ACTIVATIONS[activation](fan_in, fan_out))
-            self.weights[f"W{k}"] = rng.normal(0.0, std, (fan_in, fan_out)).astype(np.float32)
+            self.weights[f"W{k}"] = first_weights((fan_in, fan_out), rng=rng)
             self.weights[f"b{k}"] = np.zeros(fan_out, np.float32)
             if activation == "prelu" and k < len(self.layers):
                 self.slopes[f"alpha{k}"] = np.full(fan_out, 0.25, np.float32)
