@@ -126,8 +126,15 @@ class Schedule(ABC):
             object.__setattr__(self, each.name, CHECKS[each.name](each.name, given))
 
     def __call__(self, t: int) -> Any:
-        """The value of the step that comes after ``t`` steps."""
-        return self._at(_whole(COUNT, "t", t))
+        """The value of the step that comes after ``t`` steps.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``t`` is no whole number ≥ 0.
+        """
+        plain = type(t) is int and t >= 0  # as an optimizer asks, once a step
+        return self._at(t if plain else _whole(COUNT, "t", t))
 
     @abstractmethod
     def _at(self, t: int) -> Any:
@@ -211,7 +218,7 @@ def _current_axes() -> Any:
     return pyplot.gca()
 
 
-def _at(value: Value, t: int) -> Any:
+def _value_at(value: Value, t: int) -> Any:
     return value(t) if callable(value) else value
 
 
@@ -503,8 +510,8 @@ class warmup(Nested):
 
     def _at(self, t: int) -> Any:
         if t < self.steps:
-            return _at(self.schedule, 0) * ((t + 1) / self.steps)
-        return _at(self.schedule, t - self.steps)
+            return _value_at(self.schedule, 0) * ((t + 1) / self.steps)
+        return _value_at(self.schedule, t - self.steps)
 
 
 @dataclass(frozen=True, repr=False)
@@ -596,7 +603,7 @@ class join(Nested):
 
     def _at(self, t: int) -> Any:
         k = bisect_right(self.boundaries, t)
-        return _at(self.schedules[k], t - self.boundaries[k - 1] if k else t)
+        return _value_at(self.schedules[k], t - self.boundaries[k - 1] if k else t)
 
 
 @dataclass(frozen=True, repr=False)
@@ -628,7 +635,7 @@ class alternate(Nested):
     every: int = 1
 
     def _at(self, t: int) -> Any:
-        return _at(self.b if t // self.every % 2 else self.a, t)
+        return _value_at(self.b if t // self.every % 2 else self.a, t)
 
 
 @dataclass(repr=False)

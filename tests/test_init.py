@@ -255,9 +255,10 @@ def test_any_number_of_axes(name):
     make = EVERY[name]
     assert make(5, rng=0).shape == (5,)
     assert make(np.int64(5), rng=0).shape == (5,)
-    made = make((), rng=0)
-    assert type(made) is np.ndarray
-    assert made.shape == ()
+    for like in (None, np.zeros(3)):
+        made = make((), rng=0, like=like)
+        assert type(made) is np.ndarray
+        assert made.shape == ()
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
