@@ -12,7 +12,7 @@ from ._engine import place
 from ._engine.launch import launch
 from ._engine.norm import largest, norm
 from ._engine.table import Table
-from ._hyper import POSITIVE, restored, value_at
+from ._hyper import LIMIT, restored, value_at
 from ._rule import Elementwise
 from ._structure import outline
 from .rules.clipping import clipped, scaled
@@ -32,7 +32,7 @@ class Guard:
         if nonfinite not in POLICIES:
             raise ValueError(f"nonfinite is {nonfinite!r}, expected one of {POLICIES}")
         if max_norm is not None and not callable(max_norm):
-            value_at(0, "max_norm", max_norm, POSITIVE)
+            value_at(0, "max_norm", max_norm, LIMIT)
         self.max_norm, self.nonfinite = max_norm, nonfinite
 
     @property
@@ -49,7 +49,7 @@ class Guard:
 
     def limit(self, t: int) -> float:
         """The largest norm that the step after ``t`` may have."""
-        return math.inf if self.max_norm is None else value_at(t, "max_norm", self.max_norm, POSITIVE)
+        return math.inf if self.max_norm is None else value_at(t, "max_norm", self.max_norm, LIMIT)
 
     def __str__(self) -> str:
         """What is not the default, for an optimizer's repr."""
@@ -150,7 +150,7 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> float:
     >>> gn.clip_by_global_norm([g], 2.5), g
     (5.0, array([1.5, 2. ]))
     """
-    limit = value_at(0, "max_norm", max_norm, POSITIVE)
+    limit = value_at(0, "max_norm", max_norm, LIMIT)
     tables = _tables(SCALED, _writable(grads))
     found = norm((table, 0) for table in tables)
     _scale(tables, clip_factor(found, limit))
@@ -180,7 +180,7 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
     >>> a, b
     (array([0.6, 0.8]), array([0.5]))
     """
-    limit = value_at(0, "max_norm", max_norm, POSITIVE)
+    limit = value_at(0, "max_norm", max_norm, LIMIT)
     for g in _writable(grads):
         table = Table(SCALED, [(g,)])
         _scale([table], clip_factor(norm([(table, 0)]), limit))
@@ -209,7 +209,7 @@ def clip_by_value(grads: Any, limit: float) -> None:
     >>> g
     array([-1. ,  0.5,  1. ])
     """
-    bound = np.array([value_at(0, "limit", limit, POSITIVE)])
+    bound = np.array([value_at(0, "limit", limit, LIMIT)])
     launch([(table, bound) for table in _tables(CLIPPED, _writable(grads))])
 
 

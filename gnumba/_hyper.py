@@ -24,8 +24,7 @@ FINITE = Range("a finite number", -sys.float_info.max, sys.float_info.max)
 FRACTION = Range("a number in [0, 1)", 0.0, math.nextafter(1.0, 0.0))
 TWO_FRACTIONS = Range("two numbers in [0, 1)", *FRACTION[1:3], items=2)
 UNIT = Range("a number in [0, 1]", 0.0, 1.0)
-POSITIVE = Range("a number > 0", math.ulp(0.0), math.inf)
-FINITE = Range("a finite number > 0", math.ulp(0.0), sys.float_info.max)
+LIMIT = Range("a number > 0", math.ulp(0.0), math.inf)
 ANY = Range("a number", -math.inf, math.inf)
 
 

@@ -13,7 +13,7 @@ from ._engine import place
 from ._engine.binding import Binding
 from ._engine.launch import launch
 from ._engine.table import PickedRows, Table
-from ._hyper import FINITE, Range, load_all, restored, saved, stateful, value_at
+from ._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at
 from ._rows import Rows
 from ._rule import Rule
 from ._state import check_fits
@@ -110,7 +110,7 @@ class Optimizer:
         FloatingPointError
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
-        scale = grad_scale if grad_scale == 1.0 else value_at(self.t, "grad_scale", grad_scale, FINITE)
+        scale = grad_scale if grad_scale == 1.0 else value_at(self.t, "grad_scale", grad_scale, POSITIVE)
         gradients = self._matched(grads)
         _views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
         factor = self._factor(gradients, sparse, scale)
