@@ -76,7 +76,7 @@ CASES = [
         join([linear(0.0, 1.0, 10), 0.25, exponential(1.0, 0.5)], [10, 15]),
         lambda t: t / 10 if t < 10 else 0.25 if t < 15 else 0.5 ** (t - 15),
     ),
-    (join([lambda t: t], []), lambda t: t),
+    (join([float], []), float),
     (alternate(0.1, 0.2), lambda t: (0.1, 0.2)[t % 2]),
     (alternate(linear(0, 1, 60), 5, every=3), lambda t: t / 60 if t // 3 % 2 == 0 else 5),
     (ReduceOnPlateau(0.3), lambda t: 0.3),
