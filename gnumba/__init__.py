@@ -15,6 +15,8 @@ from ._activation import sigmoid as sigmoid
 from ._activation import silu as silu
 from ._activation import swish as swish
 from ._activation import tanh as tanh
+from ._checkpoint import load_checkpoint as load_checkpoint
+from ._checkpoint import save_checkpoint as save_checkpoint
 from ._clipping import clip_by_global_norm as clip_by_global_norm
 from ._clipping import clip_by_norm as clip_by_norm
 from ._clipping import clip_by_value as clip_by_value

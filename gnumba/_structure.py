@@ -64,8 +64,7 @@ def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -
         return [Group(params, "0", hyper, ranges)]
     made = []
     for k, entry in enumerate(params):
-        if not isinstance(entry, Mapping) or "params" not in entry:
-            raise ValueError(f"params[{k}] is {outline(entry)}, expected a group: a dict with 'params'")
+        _check_group(k, entry)
         own = {key: value for key, value in entry.items() if key not in ("params", "name")}
         if unknown := sorted(own.keys() - hyper.keys()):
             raise ValueError(f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}")
@@ -74,6 +73,29 @@ def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -
     if len(set(names)) < len(names):
         raise ValueError(f"the groups' names are {names}, expected each once")
     return made
+
+
+def named(params: Any) -> dict[str, Any]:
+    """The arrays by the names that an optimizer has for them."""
+    if are_groups(params):
+        for k, entry in enumerate(params):
+            _check_group(k, entry)
+        parts = [(f"{entry.get('name', k)}/", entry["params"]) for k, entry in enumerate(params)]
+    else:
+        parts = [("", params)]
+    pairs = [
+        (f"{prefix}{key}", array)
+        for prefix, part in parts
+        for key, array in zip(keys_of(part), holder(part)(), strict=True)
+    ]
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"params has the names {[name for name, _ in pairs]}, expected each once")
+    return dict(pairs)
+
+
+def _check_group(k: int, entry: Any) -> None:
+    if not isinstance(entry, Mapping) or "params" not in entry:
+        raise ValueError(f"params[{k}] is {outline(entry)}, expected a group: a dict with 'params'")
 
 
 def keys_of(params: Any) -> list[Any]:

@@ -1,0 +1,244 @@
+"""Checkpoints: parameters, optimizer, random numbers and what the user adds, in one safetensors file.
+
+Every array is a tensor of the file, under ``params/``, ``optimizer/`` or ``rng/``. All else is JSON
+in the file's metadata, after the SHA-256 of the file, whose digits have a fixed place.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ._atomic import write_whole
+from ._engine import place
+from ._packing import check_json, dense, packed, unpacked
+from ._structure import named
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+PathLike = str | bytes | os.PathLike[str]
+
+VERSION = 1
+START = b'{"__metadata__":{"gnumba":"{\\"sha256\\":\\"'  # of every checkpoint, after 8 bytes of length
+DIGITS = slice(8 + len(START), 8 + len(START) + 64)
+
+
+class Stateful(Protocol):
+    """An optimizer, as far as a checkpoint knows it."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None: ...
+
+
+def save_checkpoint(
+    path: PathLike,
+    params: Any,
+    optimizer: Stateful,
+    *,
+    rng: np.random.Generator | None = None,
+    extra: Any = None,
+) -> None:
+    """Save a training run to one safetensors file, whole or not at all.
+
+    The file is written beside ``path`` and renamed, so that a crash, a kill or a full disk leaves
+    the former checkpoint as it was. It holds the SHA-256 of all its other bytes, and no pickle.
+    The same content gives the same bytes. Saving takes memory for a copy of the optimizer's state
+    and, while safetensors lays it out, for the file twice.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, usually ``*.safetensors``; through a link, the file it leads to. One that is
+        there is replaced and its mode kept. What a killed save left beside it is removed.
+    params : array, list, tuple, dict, or list of groups
+        The parameters, usually the optimizer's; float32 or float64, wherever they live.
+    optimizer : Optimizer
+        Or anything else with a ``state_dict()`` of dicts, lists, tuples, arrays, numbers, strings
+        and None, and a ``load_state_dict``.
+    rng : numpy.random.Generator, optional
+        Its state is saved too, for any bit generator. (Not how many children it has spawned.)
+    extra : JSON value, optional
+        What else is worth keeping: dicts with string keys, lists, strings, numbers, bools, None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something cannot be saved; nothing has been written then.
+    OSError
+        If the file cannot be written; a former one is as it was.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, gnumba as gn
+    >>> w, rng = np.array([1.0, 2.0]), np.random.default_rng(0)
+    >>> opt = gn.Momentum({"w": w}, lr=1.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/run.safetensors"
+    ...     gn.save_checkpoint(path, {"w": w}, opt, rng=rng, extra={"epoch": 3})
+    ...     opt.step({"w": rng.standard_normal(2)})
+    ...     gn.load_checkpoint(path, {"w": w}, opt, rng=rng)
+    {'epoch': 3}
+    >>> w, opt.t
+    (array([1., 2.]), 0)
+    """
+    check_json("extra", extra)
+    arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
+    tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
+    content = {
+        "sha256": "0" * 64,
+        "version": VERSION,
+        "optimizer": packed("optimizer", optimizer.state_dict(), tensors),
+        "rng": packed("rng", None if rng is None else _bits(rng).state, tensors),
+        "extra": extra,
+    }
+    data = _serialized(tensors, content)
+    parts = memoryview(data)[: DIGITS.start], _digits("this", data), memoryview(data)[DIGITS.stop :]
+    write_whole(path, parts)
+
+
+def load_checkpoint(
+    path: PathLike,
+    params: Any,
+    optimizer: Stateful,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Any:
+    """Load a training run into the arrays, the optimizer and the generator that are there.
+
+    All is read and checked before the first of them changes. Training then goes on with the bits
+    that it would have had. Loading takes memory for the file twice.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that ``save_checkpoint`` has written.
+    params : array, list, tuple, dict, or list of groups
+        What to write to, in place: names, shapes and dtypes as saved, layouts and places of any
+        kind. Usually the arrays that the optimizer updates; others are filled all the same.
+    optimizer : Optimizer
+        Of the same rule, groups and names; its numbers are restored, its schedules go on at ``t``.
+    rng : numpy.random.Generator, optional
+        With a bit generator of the kind saved. Without it, a saved state is passed over.
+
+    Returns
+    -------
+    JSON value
+        The ``extra`` that was saved.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, no checkpoint or of an unknown version, or does not fit: names,
+        shapes, dtypes, rule, bit generator. Nothing has changed then.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    See ``save_checkpoint``.
+    """
+    arrays = place.check_parameters(named(params)).arrays
+    tensors, content = _read(path)
+    _check_parameters(arrays, tensors)
+    if rng is not None:
+        _check_generator(rng, content["rng"])
+    optimizer.load_state_dict(content["optimizer"])
+    for name, array in arrays.items():
+        array[...] = tensors[f"params/{name}"]
+    if rng is not None:
+        _bits(rng).state = content["rng"]
+    return content["extra"]
+
+
+# The file.
+
+
+def _serialized(tensors: dict[str, Array], content: dict[str, Any]) -> bytes:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    text = json.dumps(content, separators=(",", ":"))
+    try:
+        return save(tensors, {"gnumba": text})
+    except (SafetensorError, UnicodeError) as error:
+        raise ValueError(f"this cannot be saved as safetensors: {error}") from error
+
+
+def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The tensors and the content of a sound checkpoint."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    name = os.fsdecode(path)
+    data = Path(name).read_bytes()
+    if data[DIGITS] != _digits(name, data):
+        raise ValueError(f"{name} is damaged: its SHA-256 is not the one written in it")
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        content = json.loads(header["__metadata__"]["gnumba"])
+        if content["version"] != VERSION:
+            raise ValueError(f"its version is {content['version']!r}, expected {VERSION}")
+        tensors = load(data)
+        return tensors, {
+            "optimizer": unpacked(content["optimizer"], tensors),
+            "rng": unpacked(content["rng"], tensors),
+            "extra": content["extra"],
+        }
+    except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError(f"{name} is no checkpoint that this version of gnumba reads: {error}") from error
+
+
+def _digits(name: str, data: bytes) -> bytes:
+    """The SHA-256 of all bytes but its own digits; ValueError where these have no place."""
+    if data[8 : DIGITS.start] != START:
+        raise ValueError(f"{name} does not begin as a checkpoint of gnumba's does")
+    view = memoryview(data)
+    digest = hashlib.sha256(view[: DIGITS.start])
+    digest.update(view[DIGITS.stop :])
+    return digest.hexdigest().encode()
+
+
+# Checks.
+
+
+def _check_parameters(arrays: dict[str, Array], tensors: dict[str, Array]) -> None:
+    """ValueError unless the file holds these parameters, of these shapes and dtypes."""
+    saved = [name.removeprefix("params/") for name in tensors if name.startswith("params/")]
+    if set(saved) != arrays.keys():
+        unknown, missing = [n for n in saved if n not in arrays], [n for n in arrays if n not in saved]
+        raise ValueError(
+            f"the checkpoint has unknown parameters {unknown} and lacks {missing}, expected those of params"
+        )
+    for name, array in arrays.items():
+        tensor = tensors[f"params/{name}"]
+        if (tensor.dtype, tensor.shape) != (array.dtype, array.shape):
+            raise ValueError(
+                f"parameter {name} is {tensor.dtype} {tensor.shape} in the checkpoint, "
+                f"expected {array.dtype} {array.shape}, as here"
+            )
+
+
+def _check_generator(rng: np.random.Generator, state: Any) -> None:
+    """ValueError unless the generator takes up that state, which is tried on a copy."""
+    mine = _bits(rng)
+    if state is None:
+        raise ValueError(f"rng is {rng}, but the checkpoint was saved without one, expected None")
+    try:
+        copy.deepcopy(mine).state = state
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"rng is {rng}, expected the kind saved: {error}") from error
+
+
+def _bits(rng: np.random.Generator) -> np.random.BitGenerator:
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is of type {type(rng).__name__}, expected a numpy.random.Generator")
+    return rng.bit_generator

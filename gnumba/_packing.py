@@ -1,0 +1,86 @@
+"""Nested values as JSON and tensors, and back: equal, of the same types, arrays to the bit.
+
+What JSON lacks is a dict with one key that begins with "$"; an array is the name of its tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ._engine import place
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+DEPTH = 100  # of what users add; far below what any reader of JSON takes
+
+
+def packed(path: str, value: Any, tensors: dict[str, Array]) -> Any:
+    """A value as JSON; its arrays go to ``tensors`` by their path. TypeError for what cannot."""
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: packed(_below(path, key), item, tensors) for key, item in value.items()}
+        return {"$dict": packed(path, [list(pair) for pair in value.items()], tensors)}
+    if isinstance(value, (list, tuple)):
+        items = [packed(_below(path, k), item, tensors) for k, item in enumerate(value)]
+        return {"$tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, np.ndarray) or hasattr(value, "__dlpack__"):
+        tensors[path] = dense(path, value if isinstance(value, np.ndarray) else place.seen(path, value))
+        return {"$array": path}
+    if isinstance(value, np.generic):
+        tensors[path] = dense(path, np.asarray(value))
+        return {"$number": path}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(
+        f"{path} is of type {type(value).__name__}, "
+        "expected a dict, list, tuple, array, number, string or None"
+    )
+
+
+def unpacked(value: Any, tensors: Mapping[str, Array]) -> Any:
+    """What ``packed`` was given."""
+    match value:
+        case {"$dict": pairs}:
+            return {unpacked(key, tensors): unpacked(item, tensors) for key, item in pairs}
+        case {"$tuple": items}:
+            return tuple(unpacked(item, tensors) for item in items)
+        case {"$array": name}:
+            return tensors[name]
+        case {"$number": name}:
+            return tensors[name][()]
+        case dict():
+            return {key: unpacked(item, tensors) for key, item in value.items()}
+        case list():
+            return [unpacked(item, tensors) for item in value]
+    return value
+
+
+def dense(path: str, array: Array) -> Array:
+    """An array as safetensors takes it: without gaps, in the machine's byte order; copied if need be."""
+    if array.dtype.kind not in "biuf" or array.itemsize > 8:
+        raise TypeError(f"{path} has dtype {array.dtype}, expected bools, integers or floats up to 64 bits")
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+
+
+def check_json(where: str, value: Any, depth: int = DEPTH) -> None:
+    """TypeError or ValueError unless JSON gives back what ``value`` holds."""
+    if isinstance(value, (dict, list)):
+        if not depth:
+            raise ValueError(f"{where} is more than {DEPTH} dicts and lists deep, or holds itself")
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(value, dict) and not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}, expected strings, as JSON has them")
+            check_json(f"{where}[{key!r}]", item, depth - 1)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise TypeError(
+            f"{where} is of type {type(value).__name__}, "
+            "expected what JSON has: a dict, list, string, number, bool or None"
+        )
+
+
+def _below(path: str, key: Any) -> str:
+    """The path of an item; a slash in a key is escaped, as in a JSON pointer, so that no two meet."""
+    return f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}"
