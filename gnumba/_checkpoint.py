@@ -101,8 +101,8 @@ def save_checkpoint(
         "extra": extra,
     }
     data = _serialized(tensors, content)
-    parts = memoryview(data)[: DIGITS.start], _digits("this", data), memoryview(data)[DIGITS.stop :]
-    write_whole(path, parts)
+    view = memoryview(data)
+    write_whole(path, (view[: DIGITS.start], _digits(data), view[DIGITS.stop :]))
 
 
 def load_checkpoint(
@@ -180,9 +180,9 @@ def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
 
     name = os.fsdecode(path)
     data = Path(name).read_bytes()
-    if data[DIGITS] != _digits(name, data):
-        raise ValueError(f"{name} is damaged: its SHA-256 is not the one written in it")
     try:
+        if data[DIGITS] != _digits(data):
+            raise ValueError("it is damaged, its SHA-256 is not the one written in it")
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         content = json.loads(header["__metadata__"]["gnumba"])
         if content["version"] != VERSION:
@@ -194,13 +194,13 @@ def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
             "extra": content["extra"],
         }
     except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise ValueError(f"{name} is no checkpoint that this version of gnumba reads: {error}") from error
+        raise ValueError(f"{name} cannot be loaded: {error}") from error
 
 
-def _digits(name: str, data: bytes) -> bytes:
+def _digits(data: bytes) -> bytes:
     """The SHA-256 of all bytes but its own digits; ValueError where these have no place."""
     if data[8 : DIGITS.start] != START:
-        raise ValueError(f"{name} does not begin as a checkpoint of gnumba's does")
+        raise ValueError("it does not begin as a checkpoint of gnumba's")
     view = memoryview(data)
     digest = hashlib.sha256(view[: DIGITS.start])
     digest.update(view[DIGITS.stop :])
@@ -229,13 +229,11 @@ def _check_parameters(arrays: dict[str, Array], tensors: dict[str, Array]) -> No
 
 def _check_generator(rng: np.random.Generator, state: Any) -> None:
     """ValueError unless the generator takes up that state, which is tried on a copy."""
-    mine = _bits(rng)
-    if state is None:
-        raise ValueError(f"rng is {rng}, but the checkpoint was saved without one, expected None")
+    mine, kind = _bits(rng), state.get("bit_generator") if isinstance(state, dict) else None
     try:
         copy.deepcopy(mine).state = state
     except (ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"rng is {rng}, expected the kind saved: {error}") from error
+        raise ValueError(f"rng is {rng}, expected {kind}, as saved") from error
 
 
 def _bits(rng: np.random.Generator) -> np.random.BitGenerator:
