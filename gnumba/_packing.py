@@ -59,10 +59,10 @@ def unpacked(value: Any, tensors: Mapping[str, Array]) -> Any:
 
 
 def dense(path: str, array: Array) -> Array:
-    """An array as safetensors takes it: without gaps, in the machine's byte order; copied if need be."""
+    """An array as safetensors takes it: without gaps, copied if need be; TypeError for other kinds."""
     if array.dtype.kind not in "biuf" or array.itemsize > 8:
         raise TypeError(f"{path} has dtype {array.dtype}, expected bools, integers or floats up to 64 bits")
-    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    return np.asarray(array, order="C")
 
 
 def check_json(where: str, value: Any, depth: int = DEPTH) -> None:
