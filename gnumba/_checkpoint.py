@@ -28,6 +28,7 @@ PathLike = str | bytes | os.PathLike[str]
 
 VERSION = 1
 START = b'{"__metadata__":{"gnumba":"{\\"sha256\\":\\"'  # of every checkpoint, after 8 bytes of length
+LONGEST = 100_000_000  # header that safetensors reads
 DIGITS = slice(8 + len(START), 8 + len(START) + 64)
 
 
@@ -79,16 +80,12 @@ def save_checkpoint(
     Examples
     --------
     >>> import tempfile, numpy as np, gnumba as gn
-    >>> w, rng = np.array([1.0, 2.0]), np.random.default_rng(0)
-    >>> opt = gn.Momentum({"w": w}, lr=1.0)
+    >>> from safetensors.numpy import load_file
+    >>> params = {"w": np.array([1.0, 2.0])}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = f"{folder}/run.safetensors"
-    ...     gn.save_checkpoint(path, {"w": w}, opt, rng=rng, extra={"epoch": 3})
-    ...     opt.step({"w": rng.standard_normal(2)})
-    ...     gn.load_checkpoint(path, {"w": w}, opt, rng=rng)
-    {'epoch': 3}
-    >>> w, opt.t
-    (array([1., 2.]), 0)
+    ...     gn.save_checkpoint(f"{folder}/run.safetensors", params, gn.Momentum(params), extra={"epoch": 3})
+    ...     load_file(f"{folder}/run.safetensors")
+    {'optimizer/state/w/v': array([0., 0.]), 'params/w': array([1., 2.])}
     """
     check_json("extra", extra)
     arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
@@ -144,9 +141,18 @@ def load_checkpoint(
 
     Examples
     --------
-    See ``save_checkpoint``.
+    >>> import tempfile, numpy as np, gnumba as gn
+    >>> w, rng = np.array([1.0, 2.0]), np.random.default_rng(0)
+    >>> opt = gn.Momentum(w, lr=1.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     gn.save_checkpoint(f"{folder}/run.safetensors", w, opt, rng=rng, extra={"epoch": 3})
+    ...     opt.step(rng.standard_normal(2))
+    ...     gn.load_checkpoint(f"{folder}/run.safetensors", w, opt, rng=rng)
+    {'epoch': 3}
+    >>> w, opt.t
+    (array([1., 2.]), 0)
     """
-    arrays = place.check_parameters(named(params)).arrays
+    arrays = place.check_updated("parameter", named(params)).arrays
     tensors, content = _read(path)
     _check_parameters(arrays, tensors)
     if rng is not None:
@@ -168,9 +174,12 @@ def _serialized(tensors: dict[str, Array], content: dict[str, Any]) -> bytes:
 
     text = json.dumps(content, separators=(",", ":"))
     try:
-        return save(tensors, {"gnumba": text})
+        data = save(tensors, {"gnumba": text})
     except (SafetensorError, UnicodeError) as error:
         raise ValueError(f"this cannot be saved as safetensors: {error}") from error
+    if int.from_bytes(data[:8], "little") > LONGEST:  # some versions write more than they read
+        raise ValueError(f"names, numbers and extra are {len(text)} characters, expected below {LONGEST}")
+    return data
 
 
 def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -387,6 +387,37 @@ def test_going_on_as_if_never_stopped(case, name, path, rng):
     assert everything(others, twin, theirs) == everything(params, optimizer, mine)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_schedules_and_clipping_go_on(told, path, rng):
+    """The best loss so far (at first inf), counts and limits: of the optimizer and of its schedules."""
+
+    def made(params):
+        plateau = gn.schedules.ReduceOnPlateau(0.5, factor=0.5, patience=1)
+        return gn.Adam(params, lr=gn.schedules.warmup(plateau, 2), max_norm=1.5, nonfinite="skip"), plateau
+
+    def go_on(optimizer, plateau, tell):
+        for grads in gradients:
+            optimizer.step(grads)
+            if tell:
+                plateau.observe(1.0)
+
+    params = model(rng)
+    gradients = gradients_of(rng, params, 4)
+    gradients[2]["b"][1] = np.nan
+    optimizer, plateau = made(params)
+    go_on(optimizer, plateau, told)
+    gn.save_checkpoint(path, params, optimizer)
+    others = {name: np.zeros_like(p) for name, p in params.items()}
+    twin, theirs = made(others)
+    twin.max_norm = 7.0
+    gn.load_checkpoint(path, others, twin)
+    assert (twin.t, twin.skipped, twin.max_norm) == (3, 1, 1.5)
+    assert (theirs.best, theirs.rate) == ((1.0, 0.25) if told else (np.inf, 0.5))
+    go_on(optimizer, plateau, True)
+    go_on(twin, theirs, True)
+    assert everything(others, twin, rng) == everything(params, optimizer, rng)
+
+
 # What does not fit.
 
 
@@ -534,7 +565,8 @@ def test_a_state_that_cannot_be_saved(value, path):
 def test_more_text_than_safetensors_takes(path):
     """Refused on the way in, not on the way out."""
     call = lambda: gn.save_checkpoint(path, np.zeros(1), Carrier({}), extra="x" * 100_000_000)  # noqa: E731
-    assert_refused(call, ValueError, "header too large")
+    with pytest.raises(ValueError, match=r"header too large|100000\d+ characters, expected below"):
+        call()
     assert not list(path.parent.iterdir())
 
 
