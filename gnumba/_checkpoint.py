@@ -84,8 +84,8 @@ def save_checkpoint(
     >>> params = {"w": np.array([1.0, 2.0])}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     gn.save_checkpoint(f"{folder}/run.safetensors", params, gn.Momentum(params), extra={"epoch": 3})
-    ...     load_file(f"{folder}/run.safetensors")
-    {'optimizer/state/w/v': array([0., 0.]), 'params/w': array([1., 2.])}
+    ...     sorted(load_file(f"{folder}/run.safetensors"))
+    ['optimizer/state/w/v', 'params/w']
     """
     check_json("extra", extra)
     arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
