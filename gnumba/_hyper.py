@@ -83,8 +83,9 @@ def restored(name: str, given: Any, state: Any) -> Any:
         if state is not None and not isinstance(state, Mapping):
             raise ValueError(f"{name} is {state!r} in the state, expected a schedule's, as here")
         return given
-    if not isinstance(state, Real):
-        raise ValueError(f"{name} is {state!r} in the state, expected a number, as here")
+    if isinstance(given, (tuple, list)) or not isinstance(state, Real):
+        expected = f"{len(given)} numbers" if isinstance(given, (tuple, list)) else "a number"
+        raise ValueError(f"{name} is {state!r} in the state, expected {expected}, as here")
     return float(state)
 
 

@@ -155,6 +155,17 @@ def test_a_schedule_goes_on_at_t():
     assert (other.t, other.lr) == (1, 10.0)
 
 
+@pytest.mark.parametrize("betas", [0.9, (0.9,), (0.9, 0.99, 0.999), "0.9", None], ids=repr)
+def test_a_number_where_two_are(betas):
+    """A state that somebody edited."""
+    opt = gn.Adam(np.zeros(1))
+    state = opt.state_dict()
+    state["groups"]["0"]["betas"] = betas
+    with pytest.raises(ValueError, match=r"betas is .* in the state, expected 2 numbers"):
+        opt.load_state_dict(state | {"t": 7})
+    assert opt.t == 0
+
+
 @pytest.mark.parametrize("given", [lambda t: (0.9, 0.999), (lambda t: 0.9, 0.999)], ids=["whole", "one"])
 def test_a_number_where_a_schedule_is(given):
     """Is refused, in tuples too, and so is a schedule's state where a number is; nothing changes."""
