@@ -15,6 +15,7 @@ from ._activation import sigmoid as sigmoid
 from ._activation import silu as silu
 from ._activation import swish as swish
 from ._activation import tanh as tanh
+from ._batches import minibatches as minibatches
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._clipping import clip_by_global_norm as clip_by_global_norm

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,21 @@ def check_out(name: str, out: Any, x: Array) -> Array:
 def same_elements(x: Array, y: Array) -> bool:
     """Whether two arrays of one dtype are the same memory, element by element."""
     return layout(x) == layout(y)
+
+
+def count_rows(arrays: Sequence[Any]) -> int:
+    """How many rows the arrays have along their first axis, each as many; any dtype will do."""
+    if not arrays:
+        raise ValueError("there are no arrays, expected at least one")
+    for k, x in enumerate(arrays):
+        if not hasattr(x, "shape") or hasattr(x, "iloc"):  # pandas takes labels or columns for an index
+            raise TypeError(f"array {k} is of type {type(x).__name__}, expected an array")
+        if len(x.shape) == 0:
+            raise ValueError(f"array {k} has shape (), expected rows along the first axis")
+    counts = [int(x.shape[0]) for x in arrays]
+    if len(set(counts)) > 1:
+        raise ValueError(f"the arrays have {counts} rows, expected as many in each")
+    return counts[0]
 
 
 def layout(x: Array) -> tuple[Any, ...]:
