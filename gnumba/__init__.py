@@ -35,6 +35,9 @@ from ._optimizers import AdamW as AdamW
 from ._optimizers import Momentum as Momentum
 from ._optimizers import RMSProp as RMSProp
 from ._own import optimizer as optimizer
+from ._phases import Phase as Phase
+from ._phases import Phases as Phases
+from ._phases import cold_start as cold_start
 from ._rows import Rows as Rows
 from ._rule import Rule as Rule
 from ._rule import registry as registry

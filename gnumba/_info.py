@@ -11,6 +11,7 @@ import llvmlite.binding
 from ._activation import Activation
 from ._engine import cache, host, place, threads
 from ._optimizer import Optimizer
+from ._phases import Phases
 from ._rule import Elementwise
 from ._version import __version__
 
@@ -82,8 +83,8 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
 
     Parameters
     ----------
-    optimizer_or_activation : Optimizer, Rule or Activation
-        An activation's forward, derivative and backward are compiled.
+    optimizer_or_activation : Optimizer, Phases, Rule or Activation
+        An activation's forward, derivative and backward are compiled, and the rules of all phases.
     dtype : {"float32", "float64"}
         The arrays' dtype.
     target : {"cpu", "parallel"}, optional
@@ -100,12 +101,14 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
         for function in optimizer_or_activation.functions:
             host.flat(function, made)  # one kernel serves both targets
     else:
-        for each in targets:
-            host.sweep(_function(optimizer_or_activation), made, each)
+        several = isinstance(optimizer_or_activation, Phases)
+        for rule in optimizer_or_activation.rules if several else (_function(optimizer_or_activation),):
+            for each in targets:
+                host.sweep(rule, made, each)
 
 
 def _function(thing: Any) -> Elementwise:
-    function = thing.rule if isinstance(thing, Optimizer) else thing
+    function = thing.rule if isinstance(thing, (Optimizer, Phases)) else thing
     if not isinstance(function, Elementwise):
         raise TypeError(f"rule is {thing!r}, expected a rule, an optimizer or an activation")
     return function

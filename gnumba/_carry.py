@@ -1,0 +1,60 @@
+"""The momentum that goes over when one optimizer follows another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import rules
+from ._optimizer import Optimizer
+from ._rule import Rule
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _tends_to(scalars: Mapping[str, float]) -> float:
+    """What v tends to under SGD, in units of a gradient that stays the same."""
+    return scalars["one_minus_tau"] / (1.0 - scalars["mu"])
+
+
+MEAN = (rules.adam, rules.adamw)  # rules whose m is a mean of gradients, short of the factor 1 − β₁ᵗ
+GAIN: dict[Rule, Callable[[Mapping[str, float]], float]] = {  # rules with a v, and v over the mean gradient
+    rules.momentum: lambda scalars: 1.0,
+    rules.heavy_ball: _tends_to,
+    rules.nesterov: _tends_to,
+}
+
+
+def check_carries(k: int, before: Rule, after: Rule) -> None:
+    """ValueError unless phase ``k`` can take up momentum: from a rule's m to a rule's v."""
+    if k == 0:
+        raise ValueError("phase 0 has carry='momentum', expected none, as no phase goes before it")
+    if before not in MEAN or after not in GAIN:
+        sources, goals = ([rule.name for rule in some] for some in (MEAN, GAIN))
+        raise ValueError(
+            f"phase {k} has carry='momentum' from rule {before.name} to rule {after.name}, "
+            f"expected one of {sources} before it and one of {goals} in it"
+        )
+
+
+def means(optimizer: Optimizer) -> dict[str, tuple[Array, float]]:
+    """By parameter, Adam's m and 1/(1 − β₁ᵗ): t its own updates, β₁ the last step's. None if it had none."""
+    found = {}
+    for p in optimizer._parameters:
+        if updates := optimizer.t - p.missed:
+            hyper = optimizer.groups[p.group].values_at(optimizer.t - 1)
+            beta1 = optimizer.scalars(updates, **hyper)["beta1"]
+            found[p.name] = p.state["m"], 1.0 / (1.0 - beta1**updates)
+    return found
+
+
+def take_up(optimizer: Optimizer, carried: Mapping[str, tuple[Array, float]]) -> None:
+    """Make these means, m times a factor, the v that a new optimizer starts from."""
+    for p in optimizer._parameters:
+        if p.name in carried:
+            m, factor = carried[p.name]
+            hyper = optimizer.groups[p.group].values_at(0)
+            gain = GAIN[optimizer.rule](optimizer.scalars(1, **hyper))
+            np.multiply(m, factor * gain, out=p.state["v"], dtype=np.float64, casting="same_kind")
