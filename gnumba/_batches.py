@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._engine import place
+from ._hyper import saved
 
 __all__ = ["minibatches"]
 
@@ -133,7 +134,7 @@ class Minibatches:
     def __len__(self) -> int:
         """How many batches the next ``for`` gives; TypeError where that depends on more than ``t``."""
         given = self._batch_size
-        if hasattr(given, "batch_size") or hasattr(given, "state_dict"):
+        if hasattr(given, "batch_size") or (callable(given) and saved(given) is not None):
             raise TypeError(f"there is no len: the sizes of {type(given).__name__} depend on more than t")
         row, t = self._rest["row"] if self._rest else 0, self.t
         if not callable(given):

@@ -101,10 +101,9 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
         for function in optimizer_or_activation.functions:
             host.flat(function, made)  # one kernel serves both targets
     else:
-        several = isinstance(optimizer_or_activation, Phases)
-        for rule in optimizer_or_activation.rules if several else (_function(optimizer_or_activation),):
+        for function in _functions(optimizer_or_activation):
             for each in targets:
-                host.sweep(rule, made, each)
+                host.sweep(function, made, each)
 
 
 def _function(thing: Any) -> Elementwise:
@@ -112,6 +111,10 @@ def _function(thing: Any) -> Elementwise:
     if not isinstance(function, Elementwise):
         raise TypeError(f"rule is {thing!r}, expected a rule, an optimizer or an activation")
     return function
+
+
+def _functions(thing: Any) -> tuple[Elementwise, ...]:
+    return thing.rules if isinstance(thing, Phases) else (_function(thing),)
 
 
 def _version(name: str) -> str:

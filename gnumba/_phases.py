@@ -279,9 +279,8 @@ class Phases:
         lr = f", lr {self.lr:g}" if "lr" in made.groups[0] else ""
         size = "" if self.batch_size is None else f", batch size {self.batch_size}"
         over = "momentum carried" if carries else "state reset"
-        logging.getLogger("gnumba").info(
-            "step %d: %s → %s%s%s, %s", self.t, left, _title(made), lr, size, over
-        )
+        message = f"step {self.t}: {left} → {_title(made)}{lr}{size}, {over}"
+        logging.getLogger("gnumba").info(message)
 
     # What any optimizer has.
 
@@ -343,10 +342,7 @@ class Phases:
         self._move_on()
 
     def __repr__(self) -> str:
-        marks = ["→" if k == self.phase else " " for k in range(len(self.phases))]
-        lines = [
-            f"{mark} {k}: {phase}" for k, (mark, phase) in enumerate(zip(marks, self.phases, strict=True))
-        ]
+        lines = [f"{'→' if k == self.phase else ' '} {k}: {each}" for k, each in enumerate(self.phases)]
         return "\n  ".join([f"Phases(t={self.t}, carry={self._carry}", *lines]) + ")"
 
 

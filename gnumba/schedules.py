@@ -184,6 +184,12 @@ class Schedule(ABC):
 class Nested(Schedule):
     """A schedule of schedules, whose state travels with it."""
 
+    def observe(self, loss: float) -> None:
+        """Pass a loss on to the schedules within that observe losses."""
+        for schedule in self._within().values():
+            if hasattr(schedule, "observe"):
+                schedule.observe(loss)
+
     def state_dict(self) -> dict[str, Any] | None:
         """The states of the schedules within, by their position; None if none has any."""
         states = {key: saved(schedule) for key, schedule in self._within().items()}

@@ -20,12 +20,9 @@ def growing(t):
 
 
 class Plan:
-    """What `Phases` is to batches: a size at the time, and a state."""
+    """What `Phases` is to batches: a size at the time."""
 
     batch_size = 3
-
-    def state_dict(self):
-        return {}
 
 
 def naive(arrays, size_at, rng, shuffle, drop_last, epochs):
@@ -171,17 +168,17 @@ def test_len_of_a_schedule_is_that_of_the_epoch_to_come():
     assert lengths == [5, 2, 2]  # 1 2 3 4 2, 6 6, 8 4
 
 
+def test_batch_sizes_in_turn():
+    """Large for stable steps, small for noise: the schedule has no state, so there is a len."""
+    batches = gn.minibatches(np.arange(20), batch_size=gn.schedules.alternate(8, 2))
+    assert len(batches) == 4
+    assert [len(rows) for (rows,) in batches] == [8, 2, 8, 2]
+
+
 def test_no_len_where_sizes_depend_on_more_than_t():
     """A plan; a schedule with a state. ``list`` and tqdm do without."""
 
-    class Observing:
-        def __call__(self, t):
-            return 4
-
-        def state_dict(self):
-            return {}
-
-    for batch_size in (Plan(), Observing()):
+    for batch_size in (Plan(), gn.schedules.ReduceOnPlateau(4.0)):
         batches = gn.minibatches(np.arange(10), batch_size=batch_size)
         with pytest.raises(TypeError, match=type(batch_size).__name__):
             len(batches)

@@ -266,15 +266,26 @@ def test_precompile_compiles_every_phase(rng):
     """So that a switch does not wait."""
     from numba.core import event
 
+    def scaled(number):  # a new number, so that no kernel on the disk is it
+        @gn.rule
+        def scaled_step(p, g, /, lr):
+            return p - lr * (number * g)
+
+        return scaled_step
+
+    phases = [
+        gn.Phase(scaled(rng_number), steps=1, lr=0.1) for rng_number in np.random.default_rng().random(3)
+    ]
     p = rng.standard_normal(50).astype(np.float32)
-    phases = [gn.Phase(gn.RMSProp, steps=1), gn.Phase(gn.AdaGrad, steps=1), gn.Phase(gn.Momentum)]
     plan = gn.Phases(p, phases)
-    gn.precompile(plan, target="cpu")
     gn.SGD(p).step(p.copy())  # what all share
+    gn.precompile(plan, target="cpu")
     with event.install_recorder("numba:compile") as recorder:
         for _ in range(3):
             plan.step(p.copy())
+    assert plan.phase == 2
     assert recorder.buffer == []
+    del gn.registry["scaled_step"]
 
 
 # Patience.
@@ -339,6 +350,8 @@ def test_patience_starts_anew_with_a_phase():
     plan = gn.Phases(np.zeros(1), phases)
     seen = [plan.observe(loss) or plan.phase for loss in [1.0, 1.0, 1.0, 9.0, 9.0, 8.0, 8.0, 8.0]]
     assert seen == [0, 0, 1, 1, 1, 1, 1, 2]
+    plan = gn.Phases(np.zeros(1), phases)
+    assert [plan.observe(np.nan) or plan.phase for _ in range(5)] == [0, 1, 1, 2, 2]
 
 
 def test_steps_or_patience_whichever_comes_first():
@@ -372,6 +385,19 @@ def test_losses_are_passed_on():
     for _ in range(3):
         plan.observe(1.0)
     assert (plan.phase, lr.told, later.told) == (1, 3, 1)
+
+
+def test_a_plateau_within_another_schedule_hears_losses():
+    """And starts anew with the phase, as given."""
+    plateau = gn.schedules.ReduceOnPlateau(1.0, factor=0.5, patience=0)
+    phases = [gn.Phase(gn.SGD, steps=2, lr=gn.schedules.warmup(plateau, 1)), gn.Phase(gn.SGD, lr=plateau)]
+    plan = gn.Phases(np.zeros(1), phases)
+    plan.step(np.ones(1))
+    for _ in range(3):
+        plan.observe(1.0)
+    assert plan.lr == 0.25
+    plan.step(np.ones(1))
+    assert (plan.phase, plan.lr) == (1, 1.0)
 
 
 def test_a_schedule_begins_each_time_as_it_was_given():
