@@ -712,6 +712,37 @@ def test_batches_follow_the_plan():
         len(batches)
 
 
+def test_going_on_with_batches(tmp_path, rng):
+    """After every batch, from a checkpoint of parameters, plan, rng and batches: the same bits."""
+    x, path = rng.standard_normal((11, 3)), tmp_path / "checkpoint"
+    first = gn.Phase(gn.Adam, steps=4, patience=9, batch_size=4)
+    phases = [first, gn.Phase(gn.SGD, momentum=0.9, batch_size=2)]
+
+    def training(p, seed):
+        rng = np.random.default_rng(seed)
+        plan = gn.Phases(p, phases, carry="momentum")
+        return plan, gn.minibatches(x, batch_size=plan, rng=rng), rng
+
+    def train(p, plan, batches, epochs):
+        for _ in range(epochs):
+            for (rows,) in batches:
+                plan.step(p - rows.mean(axis=0))
+                yield plan.t
+
+    p = np.zeros(3)
+    plan, batches, drawn = training(p, 1)
+    for t in train(p, plan, batches, 3):
+        gn.save_checkpoint(f"{path}{t}", {"p": p}, plan, rng=drawn, extra=batches.state_dict())
+    assert plan.t == 3 + 5 + 6
+    for t in range(1, 15):
+        q = np.full(3, np.nan)
+        plan, batches, drawn = training(q, 2)
+        batches.load_state_dict(gn.load_checkpoint(f"{path}{t}", {"p": q}, plan, rng=drawn))
+        epochs_begun = 1 + (t > 3) + (t > 8)
+        assert [t, *train(q, plan, batches, 4 - epochs_begun)] == list(range(t, 15))
+        assert_same_bits(q, p)
+
+
 def test_cold_start():
     """That plan."""
     p = np.zeros(1)
