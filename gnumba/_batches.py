@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._engine import place
-from ._hyper import saved
+from ._hyper import generator, saved
 
 __all__ = ["minibatches"]
 
@@ -90,7 +90,7 @@ class Minibatches:
         self._batch_size: Any = batch_size
         if not _varies(batch_size):
             self._batch_size = self._checked("batch_size", batch_size)
-        self._rng = np.random.default_rng(rng)
+        self._rng = generator(rng)
         self._shuffle, self._drop_last = shuffle, drop_last
         self.t = 0
         self._under_way: dict[str, Any] | None = None  # an epoch: the rng's state before it, the next row

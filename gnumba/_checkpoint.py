@@ -88,6 +88,7 @@ def save_checkpoint(
     ['optimizer/state/w/v', 'params/w']
     """
     check_json("extra", extra)
+    _check_stateful(optimizer)
     arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
     tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
     content = {
@@ -152,6 +153,7 @@ def load_checkpoint(
     >>> w, opt.t
     (array([1., 2.]), 0)
     """
+    _check_stateful(optimizer)
     arrays = place.check_updated("parameter", named(params)).arrays
     tensors, content = _read(path)
     _check_parameters(arrays, tensors)
@@ -243,6 +245,11 @@ def _check_generator(rng: np.random.Generator, state: Any) -> None:
         copy.deepcopy(mine).state = state
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"rng is {rng}, expected {kind}, as saved") from error
+
+
+def _check_stateful(optimizer: Stateful) -> None:
+    if not hasattr(optimizer, "state_dict") or not hasattr(optimizer, "load_state_dict"):
+        raise TypeError(f"optimizer is of type {type(optimizer).__name__}, expected one with a state_dict")
 
 
 def _bits(rng: np.random.Generator) -> np.random.BitGenerator:

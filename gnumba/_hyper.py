@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Range(NamedTuple):
     """Where a hyperparameter may lie: from ``lowest`` to ``highest``, which ``words`` says."""
@@ -63,6 +65,14 @@ def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]
 def is_fixed(given: Any) -> bool:
     """Whether a hyperparameter can only change by being replaced: a number or a tuple of numbers."""
     return all(isinstance(item, Real) for item in (given if isinstance(given, tuple) else (given,)))
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator that is given, or one from a seed."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng is {rng!r}, expected a numpy.random.Generator or a seed: {error}") from None
 
 
 def saved(given: Any) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ._activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
 from ._engine import place
-from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, number
+from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
 
 __all__ = [
     "constant",
@@ -68,7 +68,7 @@ def _fans(shape: Any) -> tuple[int, int]:
 def _made(draw: Callable[[np.random.Generator], Any], rng: Any, dtype: Any, like: Any) -> Any:
     """What ``draw`` makes of a generator, in the dtype and kind asked for."""
     dtype = place.checked_dtype(dtype) if like is None else place.seen("like", like).dtype
-    made = np.asarray(draw(np.random.default_rng(rng)), dtype, order="C")
+    made = np.asarray(draw(generator(rng)), dtype, order="C")
     return made if like is None or isinstance(like, np.ndarray) else place.like(like, made)
 
 
@@ -118,7 +118,7 @@ def normal(
            [ 0.001049  , -0.00535669,  0.00361595]], dtype=float32)
     """
     sizes, std = _sizes(shape), number("std", std, NOT_NEGATIVE)
-    return _made(lambda generator: std * generator.standard_normal(sizes), rng, dtype, like)
+    return _made(lambda source: std * source.standard_normal(sizes), rng, dtype, like)
 
 
 def uniform(
@@ -152,7 +152,7 @@ def uniform(
     """
     sizes, low = _sizes(shape), number("low", low, FINITE)
     high = number("high", high, Range(f"a finite number ≥ low, {low!r}", low, FINITE.highest))
-    return _made(lambda generator: generator.uniform(low, high, sizes), rng, dtype, like)
+    return _made(lambda source: source.uniform(low, high, sizes), rng, dtype, like)
 
 
 def constant(shape: Any, value: float, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
@@ -185,7 +185,7 @@ def constant(shape: Any, value: float, *, rng: Any = None, dtype: Any = np.float
     array([0.25, 0.25, 0.25], dtype=float32)
     """
     sizes, value = _sizes(shape), number("value", value, ANY)
-    return _made(lambda generator: np.full(sizes, value), rng, dtype, like)
+    return _made(lambda source: np.full(sizes, value), rng, dtype, like)
 
 
 # Scaled to the fans.
@@ -456,8 +456,8 @@ def orthogonal(
     sizes, gain = _weight_sizes(shape), number("gain", gain, NOT_NEGATIVE)
     rows, columns = math.prod(sizes[:-1]), sizes[-1]
 
-    def draw(generator: np.random.Generator) -> Array:
-        q = _haar(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    def draw(source: np.random.Generator) -> Array:
+        q = _haar(source.standard_normal((max(rows, columns), min(rows, columns))))
         return gain * (q if rows >= columns else q.T).reshape(sizes)
 
     return _made(draw, rng, dtype, like)

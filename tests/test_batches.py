@@ -317,6 +317,12 @@ def test_wrong_arrays(wrong):
         gn.minibatches(*arrays())
 
 
+def test_a_wrong_seed():
+    """Refused at once."""
+    with pytest.raises(TypeError, match="rng is 'zero', expected"):
+        gn.minibatches(np.zeros(3), rng="zero")
+
+
 WRONG_SIZES = [0, -1, 2.5, 0.5, float("nan"), float("inf"), "64", [64], 1j]
 
 

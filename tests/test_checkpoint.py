@@ -457,6 +457,15 @@ def test_what_does_not_fit_is_refused(wrong, path):
     assert everything(params, optimizer, rng) == before
 
 
+def test_what_has_no_state_is_refused(path):
+    """Before a file is written or read."""
+    for call in (gn.save_checkpoint, gn.load_checkpoint):
+        assert_refused(
+            lambda call=call: call(path, np.zeros(2), None), TypeError, "optimizer is of type NoneType"
+        )
+    assert not path.exists()
+
+
 def test_read_only_parameters_are_refused(path):
     """One is enough, and nothing has changed."""
     params, optimizer, rng = run()

@@ -319,9 +319,9 @@ def test_numbers_are_numpy_s():
 
 @EACH
 def test_wrong_seeds(make):
-    """As NumPy says it."""
+    """With what was given, and what NumPy says of it."""
     for seed in ("zero", 0.5, -1):
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises((TypeError, ValueError), match=f"rng is {seed!r}, expected"):
             make((3, 4), rng=seed)
 
 
