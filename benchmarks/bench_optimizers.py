@@ -1,6 +1,10 @@
-"""A whole ``step`` over lists of arrays as models have them; how it grows, and what it allocates."""
+"""A whole ``step`` over arrays as models have them: clipped, of some rows; its growth, what it allocates."""
 
 import tracemalloc
+
+import numpy as np
+
+import gnumba as gn
 
 from .common import MODELS, OPTIMIZERS, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
 
@@ -55,6 +59,52 @@ class OverNumPy(Stepping):
 
     def track_over_numpy(self, optimizer, target, model):
         return ratio(lambda: self.steps(target), self.reference)
+
+
+class Clipped(Stepping):
+    """A clipped step's time over that of a step; one read of the gradients more is what it has to cost."""
+
+    params = (["SGD", "Adam"], TARGETS, [*MODELS, "1 array, 30M"])
+    param_names = ("optimizer", "target", "model")
+    version = "1"
+    unit = "x a step"
+
+    def setup(self, optimizer, target, model):
+        if not hasattr(gn, "clip_by_global_norm"):
+            raise NotImplementedError("this commit does not clip")
+        self.prepare(optimizer, target, MODELS.get(model, [(30_000_000,)]))
+
+    def track_over_step(self, optimizer, target, model):
+        return ratio(lambda: self.limited(target, 1.0), lambda: self.limited(target, None), least=20)
+
+    def limited(self, target, max_norm):
+        self.optimizer.max_norm = max_norm
+        self.steps(target)
+
+
+class Rows(Stepping):
+    """A step of 1,000 rows of 64 over the step of the whole table."""
+
+    params = (["AdaGrad", "Adam"], TARGETS, [100_000, 1_000_000])
+    param_names = ("optimizer", "target", "rows")
+    version = "1"
+    unit = "x the table"
+
+    def setup(self, optimizer, target, rows):
+        if not hasattr(gn, "Rows"):
+            raise NotImplementedError("this commit has no Rows")
+        self.prepare(optimizer, target, [(rows, 64)])
+        rng, self.values = np.random.default_rng(2), arrays_on(target)(normal((1000, 64)))
+        self.chosen = [rng.integers(0, rows, 1000) for _ in range(100)]
+
+    def track_over_table(self, optimizer, target, rows):
+        return ratio(lambda: self.some(target), lambda: self.steps(target), least=20)
+
+    def some(self, target):
+        self.chosen.append(self.chosen.pop(0))
+        with on(target):
+            self.optimizer.step([gn.Rows(self.chosen[0], self.values)])
+            self.optimizer.step([gn.Rows(self.chosen[0], -self.values)])
 
 
 class Growth(Stepping):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -78,6 +79,7 @@ def is_finite(g: Array, scale: float) -> bool:
     return largest(g) / scale <= largest_float(g.dtype)
 
 
+@functools.cache
 def largest_float(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).max)
 

@@ -13,10 +13,11 @@ from numba import prange, types
 
 from . import place, threads
 from .cache import own_symbol
-from .host import BLOCK, INT64_LIST, INT64_TABLE, Kernel, compiled, folded
+from .host import INT64_LIST, INT64_TABLE, Kernel, compiled, folded
 from .memory import fetch, moved, row, stay_apart
+from .primitives import fma
 from .specialize import OPTIONS
-from .table import Table, address, by_lines
+from .table import BLOCK, Table, address, by_lines
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = 2.0**-900  # a sum of squares below this may have lost some to underflow
@@ -47,37 +48,37 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     """Σ(scale·x)²: squares are added in blocks of one length, whatever the target."""
     target = place.target_for(table.size * table.dtype.itemsize)
     shares = threads.shares(target)
-    sums = np.zeros(len(table.blocks) + 1)
-    _squares(table.dtype, target)(table.addresses, column, table.blocks, shares, scale, sums)
+    kernel = _squares(table.dtype, target, scale != 1.0)
+    total: float = kernel(table.addresses, column, table.blocks, shares, scale)
     for arrays in table.strided.values():
-        shape, strides = by_lines(arrays[column : column + 1])
-        part = np.zeros(-(-arrays[0].size // BLOCK))
-        _strided_squares(table.dtype, target)(address(arrays[column]), shape, strides, shares, scale, part)
-        sums[-1] += folded(part, part.size)
-    return float(folded(sums, sums.size))
+        kernel = _strided_squares(table.dtype, target, scale != 1.0)
+        total += kernel(address(arrays[column]), *by_lines(arrays[column : column + 1]), shares, scale)
+    return total
 
 
 @functools.cache
-def _squares(dtype: np.dtype[Any], target: str) -> Kernel:
-    """``kernel(table, column, blocks, shares, scale, sums)``: a sum a block, a row (k, lo, hi)."""
-    of_block, itemsize = _of_block(dtype), dtype.itemsize
+def _squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
+    """``kernel(table, column, blocks, shares, scale)`` of dense rows cut into blocks (k, lo, hi)."""
+    of_block, itemsize = _of_block(dtype, scaled), dtype.itemsize
 
-    def squares(table, column, blocks, shares, scale, sums):
+    def squares(table, column, blocks, shares, scale):
         count = blocks.shape[0]
+        sums = np.zeros(count)
         for share in prange(shares):
             for b in range(count * share // shares, count * (share + 1) // shares):
                 at, lo = table[blocks[b, 0], column], blocks[b, 1]
                 if at != 0:
                     sums[b] = of_block(at + lo * itemsize, blocks[b, 2] - lo, scale, None)
+        return folded(sums, count)
 
-    arguments = (INT64_TABLE, types.int64, INT64_TABLE, types.int64, types.float64, FLOATS)
+    arguments = (INT64_TABLE, types.int64, INT64_TABLE, types.int64, types.float64)
     return _made(squares, target, arguments)
 
 
 @functools.cache
-def _strided_squares(dtype: np.dtype[Any], target: str) -> Kernel:
-    """``kernel(address, shape, strides, shares, scale, sums)`` of one array with any strides."""
-    of_block, kind = _of_block(dtype), dtype.type
+def _strided_squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
+    """``kernel(address, shape, strides, shares, scale)`` of one array with any strides."""
+    of_block, kind = _of_block(dtype, scaled), dtype.type
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -92,20 +93,20 @@ def _strided_squares(dtype: np.dtype[Any], target: str) -> Kernel:
             values[i - lo] = fetch(kind, at, 0)[0]
         return values
 
-    def strided_squares(address, shape, strides, shares, scale, sums):
+    def strided_squares(address, shape, strides, shares, scale):
         size = 1
         for axis in range(shape.size):
             size *= shape[axis]
+        count = -(-size // BLOCK)
+        sums = np.zeros(count)
         for share in prange(shares):
-            for b in range(sums.size * share // shares, sums.size * (share + 1) // shares):
+            for b in range(count * share // shares, count * (share + 1) // shares):
                 values = gathered(address, shape, strides, b * BLOCK, min(size, (b + 1) * BLOCK))
                 sums[b] = of_block(values.ctypes.data, values.size, scale, values)
+        return folded(sums, count)
 
-    arguments = (types.int64, INT64_LIST, INT64_TABLE, types.int64, types.float64, FLOATS)
+    arguments = (types.int64, INT64_LIST, INT64_TABLE, types.int64, types.float64)
     return _made(strided_squares, target, arguments)
-
-
-FLOATS = types.Array(types.float64, 1, "C")
 
 
 def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
@@ -115,28 +116,35 @@ def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
 
 
 @functools.cache
-def _of_block(dtype: np.dtype[Any]) -> Kernel:
-    """``of_block(address, n, scale, held)`` of at most a block: quarters beside one another, then pairs."""
+def _of_block(dtype: np.dtype[Any], scaled: bool) -> Kernel:
+    """``of_block(address, n, scale, held)`` of at most a block: 16 parts beside one another, then pairs."""
     kind = dtype.type
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def squared(address, i, scale):
-        x = np.float64(fetch(kind, (address,), i)[0]) * scale
-        return x * x
+    def element(address, i, scale):
+        x = np.float64(fetch(kind, (address,), i)[0])
+        return x * scale if scaled else x
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def four(address, i, part, scale):
+        a, b = element(address, i, scale), element(address, i + part, scale)
+        c, d = element(address, i + 2 * part, scale), element(address, i + 3 * part, scale)
+        return fma(a, a, b * b) + fma(c, c, d * d)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def of_block(address, n, scale, held):
         stay_apart()
-        sums = np.empty(BLOCK // 4 + 4)
-        quarter = n // 4
-        for i in range(quarter):
-            low = squared(address, i, scale) + squared(address, quarter + i, scale)
-            high = squared(address, 2 * quarter + i, scale) + squared(address, 3 * quarter + i, scale)
+        sums, part = np.empty(BLOCK // 16 + 16), n // 16
+        for i in range(part):
+            low = four(address, i, part, scale) + four(address, i + 4 * part, part, scale)
+            high = four(address, i + 8 * part, part, scale) + four(address, i + 12 * part, part, scale)
             sums[i] = low + high
-        for i in range(4 * quarter, n):
-            sums[i - 3 * quarter] = squared(address, i, scale)
-        return folded(sums, n - 3 * quarter)
+        for i in range(16 * part, n):
+            x = element(address, i, scale)
+            sums[i - 15 * part] = x * x
+        return folded(sums, n - 15 * part)
 
     return of_block

@@ -16,6 +16,7 @@ from . import host, threads
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Array, ...]
+BLOCK = 4096  # elements: what is added up at a time, however the work is dealt
 
 
 class Table:
@@ -70,10 +71,10 @@ class Table:
     @functools.cached_property
     def blocks(self) -> Array:
         """All rows cut into blocks of one length, as (row, lo, hi)."""
-        counts = -(-self._sizes // host.BLOCK)
+        counts = -(-self._sizes // BLOCK)
         rows = np.repeat(np.arange(counts.size), counts)
-        lows = (np.arange(rows.size) - (np.cumsum(counts) - counts)[rows]) * host.BLOCK
-        return np.stack([rows, lows, np.minimum(lows + host.BLOCK, self._sizes[rows])], axis=1)
+        lows = (np.arange(rows.size) - (np.cumsum(counts) - counts)[rows]) * BLOCK
+        return np.stack([rows, lows, np.minimum(lows + BLOCK, self._sizes[rows])], axis=1)
 
     def column(self, k: int) -> Iterator[Array]:
         """The k-th array of each row that is not left out, dense ones flat."""
