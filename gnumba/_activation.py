@@ -12,8 +12,8 @@ import numpy as np
 
 from . import rules
 from ._engine import host, place
-from ._engine.launch import Scalars, launch, launch_flat, total_of
-from ._engine.table import Table
+from ._engine.apply import apply, apply_summed
+from ._engine.launch import Scalars, total_of
 from ._rule import Elementwise
 
 __all__ = [
@@ -94,7 +94,7 @@ class Activation(Elementwise):
 
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f(x)."""
-        return _apply(self, (x,), self._scalars(hyper, named), out)
+        return apply(self, (x,), self._scalars(hyper, named), out)
 
     def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f′(x), with the arguments of f.
@@ -113,7 +113,7 @@ class Activation(Elementwise):
         array
             Of x's kind, shape and dtype.
         """
-        return _apply(self._derivative, (x,), self._scalars(hyper, named), out)
+        return apply(self._derivative, (x,), self._scalars(hyper, named), out)
 
     def backward(
         self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
@@ -148,8 +148,8 @@ class Activation(Elementwise):
         """
         scalars = self._scalars(hyper, named)
         if y is None or self._backward_from_y is None or not self._from_y_if(*scalars):
-            return _apply(self._backward, (dy, x), scalars, out)
-        return _apply(self._backward_from_y, (dy, y), scalars, out)
+            return apply(self._backward, (dy, x), scalars, out)
+        return apply(self._backward_from_y, (dy, y), scalars, out)
 
     def ufunc(self, target: str = "cpu") -> Any:
         """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
@@ -206,67 +206,6 @@ def _times(derivative: Scalar) -> Scalar:
     return backward
 
 
-def _apply(
-    function: Elementwise,
-    inputs: tuple[Array, ...],
-    scalars: Scalars,
-    out: Array,
-    also: tuple[np.ndarray, ...] = (),
-) -> Any:
-    """Run the function; the output in the kind of the first input. ``also`` are further outputs."""
-    first = inputs[0]
-    if out is None:
-        if type(first) is np.ndarray and first.ndim:
-            y = np.empty_like(first)
-            if launch_flat(function, (*inputs, y, *also), scalars):
-                return y
-    elif out is first:
-        if launch_flat(function.onto(function.writes[0], function.reads[0]), (*inputs, *also), scalars):
-            return out
-    elif launch_flat(function, (*inputs, out, *also), scalars):
-        return out
-    return _apply_checked(function, dict(zip(function.reads, inputs, strict=True)), scalars, out, also)
-
-
-def _apply_summed(
-    function: Elementwise, inputs: tuple[Array, ...], scalars: Scalars, out: Array
-) -> tuple[Any, float | None]:
-    """The short way of a function with ``summed``: the output and the sum; None if that cannot be gone."""
-    first = inputs[0]
-    if out is first:
-        y, found = out, launch_flat(function.onto(function.writes[0], function.reads[0]), inputs, scalars)
-    else:
-        y = np.empty_like(first) if out is None and type(first) is np.ndarray and first.ndim else out
-        found = launch_flat(function, (*inputs, y), scalars)
-    return y, found[1] if found and found[0] else None
-
-
-def _apply_checked(
-    function: Elementwise,
-    inputs: dict[str, Array],
-    scalars: Scalars,
-    out: Array,
-    also: tuple[np.ndarray, ...],
-) -> Any:
-    """The same for arrays of any kind and layout: check all, find or make the output, launch."""
-    arrays = {name: place.operand(name, x) for name, x in inputs.items()}
-    place.check_alike(arrays)
-    views, result = tuple(arrays.values()), function.writes[0]
-    if out is None:
-        y = np.empty_like(views[0], subok=False)
-        launch([(Table(function, [(*views, y, *also)]), scalars)])
-        return place.like(next(iter(inputs.values())), y)
-    y = place.check_out("out", out, views[0])
-    over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
-    if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
-        y[...] = _apply_checked(function, dict(arrays), scalars, None, also)
-    elif over:
-        launch([(Table(function.onto(result, over), [(*views, *also)]), scalars)])
-    else:
-        launch([(Table(function, [(*views, y, *also)]), scalars)])
-    return out
-
-
 def activation(*, derivative: Scalar) -> Callable[[Scalar], Activation]:
     """Make an activation of a scalar function and its derivative.
 
@@ -321,11 +260,11 @@ class PReLU(Activation):
 
     def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
         (function, _, _), slope, scalars = self._slope(x, alpha)
-        return _apply(function, (x, *slope), scalars, out)
+        return apply(function, (x, *slope), scalars, out)
 
     def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
         (_, function, _), slope, scalars = self._slope(x, alpha)
-        return _apply(function, (x, *slope), scalars, out)
+        return apply(function, (x, *slope), scalars, out)
 
     def backward(  # type: ignore[override]
         self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
@@ -350,11 +289,11 @@ class PReLU(Activation):
         """
         (_, _, function), slope, scalars = self._slope(x, alpha)
         if not slope:  # one number, for which no element's share need be written
-            dx, total = _apply_summed(self._summed, (dy, x), scalars, out)
+            dx, total = apply_summed(self._summed, (dy, x), scalars, out)
             if total is not None:
                 return dx, _as_alpha(alpha, total, x.dtype)
         share = np.empty_like(place.operand("dy", dy), subok=False)
-        dx = _apply(function, (dy, x, *slope), scalars, out, also=(share,))
+        dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
         if not slope:
             return dx, _as_alpha(alpha, total_of(share), share.dtype)
         return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
