@@ -22,6 +22,8 @@ from ._clipping import clip_by_global_norm as clip_by_global_norm
 from ._clipping import clip_by_norm as clip_by_norm
 from ._clipping import clip_by_value as clip_by_value
 from ._clipping import global_norm as global_norm
+from ._dropout import alpha_dropout as alpha_dropout
+from ._dropout import dropout as dropout
 from ._engine.place import target_of as target_of
 from ._engine.place import use_target as use_target
 from ._info import info as info

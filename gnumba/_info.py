@@ -9,6 +9,7 @@ from typing import Any
 import llvmlite.binding
 
 from ._activation import Activation
+from ._dropout import Dropout
 from ._engine import cache, host, place, threads
 from ._optimizer import Optimizer
 from ._phases import Phases
@@ -97,7 +98,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     """
     made = place.checked_dtype(dtype)
     targets = host.TARGETS if target is None else (host.checked_target(target),)
-    if isinstance(optimizer_or_activation, Activation):
+    if isinstance(optimizer_or_activation, (Activation, Dropout)):
         for function in optimizer_or_activation.functions:
             host.flat(function, made)  # one kernel serves both targets
     else:

@@ -15,8 +15,9 @@ class Elementwise:
 
     A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
     name in ``writes`` is wanted as a sum only. With ``scaled``, the second name in ``reads`` is
-    multiplied by a factor, which follows the scalars. This is all that the engine knows of the maths
-    it compiles.
+    multiplied by a factor, which follows the scalars. With ``indexed``, the function's first argument
+    is the element's index in C order, however the array lies in memory. This is all that the engine
+    knows of the maths it compiles.
     """
 
     __qualname__: str
@@ -30,12 +31,13 @@ class Elementwise:
         *,
         summed: bool = False,
         scaled: bool = False,
+        indexed: bool = False,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
         self.reads, self.writes, self.scalars = reads, writes, scalars
-        self.summed, self.scaled = summed, scaled
+        self.summed, self.scaled, self.indexed = summed, scaled, indexed
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
 
@@ -47,7 +49,9 @@ class Elementwise:
     def onto(self, out: str, target: str) -> Elementwise:
         """The same function writing ``out`` over the array it reads as ``target``."""
         writes = tuple(target if name == out else name for name in self.writes)
-        return Elementwise(self.fn, self.reads, writes, self.scalars, summed=self.summed)
+        return Elementwise(
+            self.fn, self.reads, writes, self.scalars, summed=self.summed, indexed=self.indexed
+        )
 
 
 class Rule(Elementwise):

@@ -21,7 +21,7 @@ from .._rule import Elementwise, Rule
 from . import threads
 from .cache import KernelCache, own_symbol
 from .memory import WrongCountError, cast, fetch, moved, pick, put, row, stay_apart
-from .objects import DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
+from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .specialize import OPTIONS, Specialized, refuse_widening
 
 TARGETS = ("cpu", "parallel")
@@ -69,8 +69,11 @@ def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
 
 
 def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
-    """Bytes that an element moves; an elementary function takes as long as moving four times as many."""
-    weight = 4 if specialized(function, dtype).transcendental else 1
+    """Bytes that an element moves; an elementary function takes as long as moving four times as many.
+
+    So do the random bits that are made of an index.
+    """
+    weight = 4 if function.indexed or specialized(function, dtype).transcendental else 1
     return dtype.itemsize * (len(function.reads) + len(function.writes)) * weight
 
 
@@ -97,7 +100,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """
     scalar, kind = _element(function, dtype), dtype.type
     sources, targets = _pickers(function)
-    count = _like_scalars(function)
+    index, count = _index(function), _like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -106,7 +109,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
         read, written = sources(addresses), targets(addresses)
         constants = cast(kind, scalars, count)
         for i in range(lo, hi):
-            put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
+            put(kind, written, i, scalar(*index((i,)), *fetch(kind, read, i), *constants))
 
     return span
 
@@ -129,7 +132,7 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The flat kernel's Python source, to be compiled."""
     span, weight, columns = _span(function, dtype), cost(function, dtype), (0,) * len(function.columns)
-    fits = _fits(tuple(map(function.columns.index, function.writes)), dtype.itemsize)
+    fits = _fits(function, function.writes, dtype.itemsize)
     shares, share_of = threads.shares("parallel"), numba.njit(threads.share_of)
 
     def flat(held, model, one_below, all_from, scalars):
@@ -157,7 +160,7 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """
     span, total, weight, kind = _span(function, dtype), _total(dtype), cost(function, dtype), dtype.type
     stored, itemsize = (0,) * (len(function.columns) - 1), dtype.itemsize
-    fits = _fits(tuple(map(function.columns.index, function.writes[:-1])), itemsize)
+    fits = _fits(function, function.writes[:-1], itemsize)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -240,8 +243,9 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
     return total
 
 
-def _fits(written: tuple[int, ...], itemsize: int) -> Kernel:
+def _fits(function: Elementwise, writes: tuple[str, ...], itemsize: int) -> Kernel:
     """``fits(arrays, model)``: whether a flat loop may run over arrays, of which it writes those."""
+    written, dense = tuple(map(function.columns.index, writes)), C_ORDER if function.indexed else DENSE
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -257,7 +261,7 @@ def _fits(written: tuple[int, ...], itemsize: int) -> Kernel:
         for k in range(len(arrays)):
             if k != written[0] and abs(at[k] - at[written[0]]) < length:
                 return False
-        return half(first + FLAGS) & DENSE != 0
+        return half(first + FLAGS) & dense != 0
 
     return fits
 
@@ -265,16 +269,16 @@ def _fits(written: tuple[int, ...], itemsize: int) -> Kernel:
 def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The walk's Python source, to be compiled."""
     scalar, kind = _element(function, dtype), dtype.type
-    sources, targets = _pickers(function)
+    sources, targets, index = *_pickers(function), _index(function)
     columns, numbers = (0,) * len(function.columns), _like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def line(addresses, strides, count, scalars):
+    def line(addresses, strides, first, count, scalars):
         constants = cast(kind, scalars, numbers)
         for i in range(count):
             at = moved(addresses, strides, i)
-            put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
+            put(kind, targets(at), 0, scalar(*index((first + i,)), *fetch(kind, sources(at), 0), *constants))
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -288,7 +292,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
                 at = moved(at, row(strides, axis, columns), rest % shape[axis])
                 rest //= shape[axis]
             count = min(shape[last] - start, hi - lo)
-            line(at, along, count, scalars)
+            line(at, along, lo, count, scalars)
             lo += count
 
     def walk(table, shape, strides, shares, scalars):
@@ -324,6 +328,11 @@ def _pickers(function: Elementwise) -> tuple[Any, Any]:
     """Intrinsics that take from a row the addresses read and the addresses written."""
     at = function.columns.index
     return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
+
+
+def _index(function: Elementwise) -> Any:
+    """An intrinsic that takes the index from a tuple of it if the function has a use for it, else nothing."""
+    return pick((0,) if function.indexed else ())
 
 
 def _compiled(

@@ -40,7 +40,7 @@ def _kernels(table: Table) -> tuple[Any, Any]:
     def walk(table: Table, scalars: Scalars) -> None:
         for row in table.strided.values():
             addresses = np.array([[address(a) for a in row]], np.int64)
-            kernel(addresses, *by_lines(row), shares, scalars)
+            kernel(addresses, *by_lines(row, table.function.indexed), shares, scalars)
 
     return table.ready(target), walk
 

@@ -25,7 +25,8 @@ HEADER, WORD = object.__basicsize__, 8
 TYPE = HEADER - WORD
 ITEMS = tuple.__basicsize__
 DATA, NDIM, SHAPE, STRIDES, BASE, DTYPE, FLAGS = range(HEADER, HEADER + 7 * WORD, WORD)
-DENSE, WRITEABLE = 0x0001 | 0x0002, 0x0400  # C or Fortran order
+C_ORDER, WRITEABLE = 0x0001, 0x0400
+DENSE = C_ORDER | 0x0002  # or Fortran order
 
 
 def _readable() -> bool:

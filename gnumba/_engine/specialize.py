@@ -62,7 +62,8 @@ class Specialized:
         clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
         clone.__module__ = fn.__module__
         clone.__globals__["__name__"] = fn.__module__
-        self.made[fn] = numba.njit(own_symbol(clone), **OPTIONS)
+        # Inlined whatever its size: a loop with a call left in it is no SIMD.
+        self.made[fn] = numba.njit(own_symbol(clone), forceinline=True, **OPTIONS)
         return self.made[fn]
 
     def _code(self, code: python.CodeType) -> python.CodeType:

@@ -32,7 +32,7 @@ class Table:
         self.addresses = np.array([[address(a) for a in row] for row in rows], np.int64)
         self.strided: dict[int, Row] = {}
         for k, row in enumerate(rows):
-            if not is_dense(row):
+            if not is_dense(row, self.function.indexed):
                 self._bind_strided(k, row)
         self._set_sizes(np.array([row[0].size for row in rows], np.int64))
 
@@ -45,7 +45,7 @@ class Table:
         """Make an array (a gradient) the second column of row ``k``."""
         head, _, *rest = self.rows[k]
         row = (head, column, *rest)
-        if is_dense(row):
+        if is_dense(row, self.function.indexed):
             self.strided.pop(k, None)
             self.addresses[k, 1] = address(column)
         else:
@@ -127,9 +127,11 @@ def address(a: Array) -> int:
     return int(a.__array_interface__["data"][0])
 
 
-def is_dense(row: Row) -> bool:
+def is_dense(row: Row, in_c_order: bool = False) -> bool:
     """Whether all arrays fill their memory without gaps, in one order."""
-    return all(a.flags.c_contiguous for a in row) or all(a.flags.f_contiguous for a in row)
+    if all(a.flags.c_contiguous for a in row):
+        return True
+    return not in_c_order and all(a.flags.f_contiguous for a in row)
 
 
 def deal(sizes: Array, shares: int) -> tuple[Array, Array]:
@@ -149,11 +151,12 @@ def deal(sizes: Array, shares: int) -> tuple[Array, Array]:
     return pieces, np.append(np.searchsorted(lows, bounds), len(pieces))
 
 
-def by_lines(row: Row) -> tuple[Array, Array]:
-    """Shape, and strides[axis, column], of a row with its axes in the order of memory and merged."""
+def by_lines(row: Row, in_c_order: bool = False) -> tuple[Array, Array]:
+    """Shape, and strides[axis, column], of a row, its axes merged: in the order of memory or as they are."""
     strides = np.array([a.strides for a in row], np.int64).T
     merged: list[tuple[int, Array]] = [(1, np.zeros(len(row), np.int64))]
-    for axis in sorted(range(row[0].ndim), key=lambda axis: -abs(strides[axis, 0])):
+    axes = range(row[0].ndim)
+    for axis in axes if in_c_order else sorted(axes, key=lambda axis: -abs(strides[axis, 0])):
         n, along = row[0].shape[axis], strides[axis]
         outer, outer_along = merged[-1]
         if outer == 1:
