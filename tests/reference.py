@@ -5,6 +5,8 @@ of arrays ({} before the first step) and t = 1, 2, … the update being made.
 Activations: f and f′ by name, the derivatives in forms of their own, not in gnumba's.
 """
 
+import hashlib
+
 import numpy as np
 
 # Update rules.
@@ -168,3 +170,44 @@ def silu_derivative(x):
     """σ(x) + xσ′(x), whose second term goes to 0 on both sides."""
     x = np.clip(x, -1e4, 1e4)
     return sigmoid(x) + x * sigmoid_derivative(x)
+
+
+# Random bits and what is dropped by them.
+
+
+def philox(counters, key):
+    """Philox4x32-10 of Salmon et al. 2011 on columns of counters, in the 32 bits that the paper has."""
+    a, b, c, d = (np.asarray(column, np.uint32) for column in counters)
+    for number in range(10):
+        first, second = (
+            (int(word) + number * step) % 2**32
+            for word, step in zip(key, (0x9E3779B9, 0xBB67AE85), strict=True)
+        )
+        ab, cd = a.astype(np.uint64) * np.uint64(0xD2511F53), c.astype(np.uint64) * np.uint64(0xCD9E8D57)
+        (low, high), (low2, high2) = (product.view("<u4").reshape(-1, 2).T for product in (ab, cd))
+        a, b, c, d = high2 ^ b ^ np.uint32(first), low2, high ^ d ^ np.uint32(second), low
+    return a, b, c, d
+
+
+def dropped(index, rate, *key):
+    """Which elements a key of ints drops: 96 bits of SHA-256 make Philox's key and half its counter."""
+    digest = hashlib.sha256(",".join(format(number, "x") for number in key).encode()).digest()[:12]
+    first, second, third, fourth = np.pad(np.frombuffer(digest, "u1").reshape(4, 3), [(0, 0), (0, 1)]).view(
+        "<u4"
+    )
+    low, high = np.asarray(index, "<u8").reshape(-1, 1).view("<u4").T
+    counters = low, high, np.repeat(third, low.size), np.repeat(fourth, low.size)
+    uniform = (philox(counters, (first[0], second[0]))[0] >> np.uint32(8)) * 2.0**-24
+    return uniform < np.round(rate * 2.0**24) * 2.0**-24
+
+
+def dropout(x, drop, rate):
+    """x/(1 − p), or 0."""
+    return np.where(drop, 0.0, x / (1 - rate))
+
+
+def alpha_dropout(x, drop, rate):
+    """a·(x or α′) + b."""
+    low = -SELU_LAMBDA * SELU_ALPHA
+    a = 1 / np.sqrt((1 - rate) * (1 + rate * low**2))
+    return a * np.where(drop, low, x) - a * rate * low
