@@ -442,7 +442,7 @@ BAD_RATES += [
     (None, TypeError),
     ([0.5], TypeError),
     (0.5j, TypeError),
-    (lambda t: 0.5, TypeError),
+    (abs, TypeError),
 ]
 BAD_KEYS = [(1.0, TypeError), (True, TypeError), ((1, False), TypeError), ("7", TypeError), (None, TypeError)]
 BAD_KEYS += [

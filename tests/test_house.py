@@ -512,13 +512,18 @@ except TypeError as error:
         assert "'wide' would compute in float64" in python("-c", code, GNUMBA_CACHE_DIR=tmp_path)
 
 
-def test_the_readme_runs():
-    """Its Python blocks, in their order, and the loop learns."""
-    scope = {}
+def test_the_readme_runs(tmp_path, monkeypatch):
+    """Its Python blocks, in their order, and the loops learn."""
+    monkeypatch.chdir(tmp_path)
+    scope, limits = {}, {"opt": 0.1, "plan": 0.8}  # mean squared errors; a constant has 1
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL):
         exec(block, scope)
-        if "h" in scope:
-            assert np.mean((scope["h"] @ scope["params"]["w2"] - scope["target"]) ** 2) < 0.1
+        if limits:
+            act, params = gn.relu if "plan" in scope else gn.silu, scope["params"]
+            y = act(scope["x"] @ params["w1"]) @ params["w2"]
+            assert np.mean((y - scope["target"]) ** 2) < limits.pop("plan" if "plan" in scope else "opt")
+    assert not limits
+    assert gn.load_checkpoint("run.safetensors", scope["params"], scope["plan"]) == {"epoch": 99}
     assert scope["opt"].rule is gn.registry.pop("lion")
 
 
