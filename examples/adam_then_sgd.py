@@ -111,7 +111,7 @@ def load_data(seed):
 
 
 def train(make, batch_size, seed, epochs):
-    """Training loss, test accuracy and phase after each epoch."""
+    """Training loss and test accuracy after each epoch, and the phase that it began in."""
     x, labels, test_x, test_labels = load_data(seed)
     network = Network(seed)
     optimizer = make(network.params)
@@ -119,13 +119,14 @@ def train(make, batch_size, seed, epochs):
     batches = gn.minibatches(x, labels, batch_size=optimizer if plan else batch_size, rng=seed)
     course = []
     for _ in range(epochs):
+        phase = optimizer.phase if plan else 0
         for batch in batches:
             optimizer.step(network.gradients(*batch))
         loss, _ = network.judge(x, labels)
         if plan:
             optimizer.observe(loss)
         accuracy = network.judge(test_x, test_labels)[1]
-        course.append((loss, accuracy, optimizer.phase if plan else 0))
+        course.append((loss, accuracy, phase))
     return course
 
 
@@ -158,9 +159,9 @@ def main():
     options = parser.parse_args()
 
     print(
-        f"Means of {len(SEEDS)} seeds: loss after 2, 10 and {options.epochs} epochs; accuracy on the test images"
+        f"Means of {len(SEEDS)} seeds: loss after 2, 10 and {options.epochs} epochs; accuracy at the end on"
     )
-    print("at the end, with its standard deviation; for how many epochs the first phase went on")
+    print("the test images, with its standard deviation; how many epochs began in the first phase")
     courses = {}
     for name, (make, batch_size) in WAYS.items():
         courses[name] = np.array([train(make, batch_size, seed, options.epochs) for seed in SEEDS])
