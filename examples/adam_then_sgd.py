@@ -5,7 +5,8 @@ python examples/adam_then_sgd.py
 
 A sigmoid network with two hidden layers learns to read handwritten digits, in each way from the same
 weights, for several seeds. What to see: SGD alone is slow to leave the plateau where sigmoid networks begin;
-the plans start as Adam does and go on as SGD. On data as easy as this they end between the two, not above.
+the plans start faster and go on as SGD. On data as easy as this Adam alone ends with the lowest loss, and
+the accuracies of all differ no more than those of different seeds.
 Keskar & Socher 2017, arXiv:1712.07628.
 """
 
@@ -28,25 +29,25 @@ SEEDS = range(5)  # of the split, the weights and the batches
 
 def adam_then_sgd(params):
     """By steps, with a batch size a phase; SGD starts anew."""
-    adam = gn.Phase(gn.Adam, steps=110, lr=1e-2, batch_size=64)
+    adam = gn.Phase(gn.Adam, steps=105, lr=1e-2, batch_size=64)
     return gn.Phases(params, [adam, gn.Phase(gn.SGD, lr=0.5, batch_size=32)], carry="reset")
 
 
 def adam_then_momentum(params):
     """By steps; Adam's mean gradient goes on as Momentum's."""
-    adam = gn.Phase(gn.Adam, steps=110, lr=1e-2, batch_size=64)
+    adam = gn.Phase(gn.Adam, steps=105, lr=1e-2, batch_size=64)
     return gn.Phases(params, [adam, gn.Phase(gn.Momentum, lr=0.5, batch_size=32)], carry="momentum")
 
 
 def rmsprop_then_sgd(params):
-    """When for two epochs running the loss is not below its best."""
-    rmsprop = gn.Phase(gn.RMSProp, patience=1, lr=1e-2, batch_size=64)
+    """After the first epoch whose loss is not below the best."""
+    rmsprop = gn.Phase(gn.RMSProp, patience=0, lr=1e-2, batch_size=64)
     return gn.Phases(params, [rmsprop, gn.Phase(gn.SGD, lr=0.5, batch_size=32)])
 
 
 def cold_start(params):
     """Large batches and a high rate first."""
-    return gn.cold_start(params, 60, start_lr=1e-2, start_batch=256, lr=0.5, batch=32)
+    return gn.cold_start(params, 25, start_lr=3e-2, start_batch=256, lr=0.5, batch=32)
 
 
 WAYS = {  # how to make the optimizer, and the batch size where it has none of its own
@@ -116,7 +117,8 @@ def train(make, batch_size, seed, epochs):
     network = Network(seed)
     optimizer = make(network.params)
     plan = isinstance(optimizer, gn.Phases)
-    batches = gn.minibatches(x, labels, batch_size=optimizer if plan else batch_size, rng=seed)
+    sizes = optimizer if plan else batch_size
+    batches = gn.minibatches(x, labels, batch_size=sizes, rng=seed, drop_last=True)
     course = []
     for _ in range(epochs):
         phase = optimizer.phase if plan else 0

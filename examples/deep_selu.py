@@ -112,7 +112,7 @@ def statistics(kind, x):
 def train(kind, x, labels, epochs):
     """A trained network, and the mean loss of each epoch."""
     network = Network(kind, x.shape[1], seed=0)
-    batches = gn.minibatches(x, labels, batch_size=64, rng=0)
+    batches = gn.minibatches(x, labels, batch_size=64, rng=0, drop_last=True)
     schedule = gn.schedules.cosine(2e-4, epochs * len(batches))
     optimizer = gn.Adam(network.weights + network.biases, lr=schedule, max_norm=1.0)
     rate = TRAINED_RATE if kind.dropout else 0.0

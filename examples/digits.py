@@ -5,7 +5,6 @@ python examples/digits.py
 """
 
 import argparse
-import math
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -35,6 +34,7 @@ params = {
     "b2": np.zeros(10, np.float32),
 }
 optimizer = gn.Adam(params, lr=3e-3)
+batches = gn.minibatches(x, targets, batch_size=32, rng=rng, drop_last=True)  # the rest: another epoch
 
 
 def forward(x):
@@ -47,13 +47,13 @@ def forward(x):
 
 
 for epoch in range(1, epochs + 1):
-    for rows in np.array_split(rng.permutation(len(x)), math.ceil(len(x) / 32)):
-        z, h, log_p = forward(x[rows])
-        dscores = (np.exp(log_p) - targets[rows]) / len(rows)  # of the mean cross-entropy
+    for images, digits in batches:
+        z, h, log_p = forward(images)
+        dscores = (np.exp(log_p) - digits) / len(images)  # of the mean cross-entropy
         dz = gn.relu.backward(dscores @ params["W2"].T, z)
         optimizer.step(
             {
-                "W1": x[rows].T @ dz,
+                "W1": images.T @ dz,
                 "b1": dz.sum(axis=0),
                 "W2": h.T @ dscores,
                 "b2": dscores.sum(axis=0),

@@ -186,6 +186,7 @@ class Result:
     losses: Array  # one a step
     accuracy: float  # on the test images
     seconds: float
+    slopes: Array  # PReLU's, of all hidden units; none for other activations
 
 
 def trial(name: str, data: Data, options: Options, bar: tqdm[Any]) -> Result:
@@ -200,7 +201,8 @@ def trial(name: str, data: Data, options: Options, bar: tqdm[Any]) -> Result:
         bar.update()
     seconds = time.perf_counter() - start
     accuracy = network.accuracy(data.test_x, data.test_labels)
-    return Result(name, optimizer.lr, np.array(losses), accuracy, seconds)
+    slopes = np.concatenate([*network.slopes.values(), []])
+    return Result(name, optimizer.lr, np.array(losses), accuracy, seconds, slopes)
 
 
 def compile_kernels(names: Sequence[str], data: Data, options: Options) -> float:
@@ -223,7 +225,8 @@ def table(results: Sequence[Result], title: str, caption: str) -> Table:
 
     made = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_style="bold", caption_style="dim")
     made.add_column("optimizer")
-    for heading in ("lr", "test accuracy", "last loss", "time", "steps/s"):
+    learned = ["slopes α"] if any(result.slopes.size for result in results) else []
+    for heading in ("lr", "test accuracy", "last loss", "time", "steps/s", *learned):
         made.add_column(heading, justify="right")
     for result in results:
         made.add_row(
@@ -233,6 +236,7 @@ def table(results: Sequence[Result], title: str, caption: str) -> Table:
             f"{smooth(result.losses)[-1]:.1e}",
             f"{result.seconds:.2f} s",
             f"{len(result.losses) / result.seconds:,.0f}",
+            *[f"{result.slopes.min():.2f}–{result.slopes.max():.2f}" for _ in learned],
         )
     return made
 

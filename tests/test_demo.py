@@ -151,6 +151,15 @@ def test_slopes_of_prelu_are_learned_and_not_decayed(data):
     assert all((slope != 0.25).any() for slope in network.slopes.values())
 
 
+def test_slopes_learned_are_shown(tmp_path, capsys):
+    options = ["--optimizer", "AdamW", "--activation", "prelu", "--epochs", "2", "--out", str(tmp_path)]
+    assert main(["demo", *options]) == 0
+    out = capsys.readouterr().out
+    assert "slopes α" in out
+    low, high = map(float, rows(out)["AdamW"][-1].split("–"))
+    assert 0.0 < low < 0.25 < high < 0.5
+
+
 def trained(optimizer, data, **options):
     """A network, and the losses of its training."""
     chosen = _demo.Options(**options)
