@@ -189,16 +189,20 @@ def philox(counters, key):
     return a, b, c, d
 
 
-def dropped(index, rate, *key):
-    """Which elements a key of ints drops: 96 bits of SHA-256 make Philox's key and half its counter."""
-    digest = hashlib.sha256(",".join(format(number, "x") for number in key).encode()).digest()[:12]
-    first, second, third, fourth = np.pad(np.frombuffer(digest, "u1").reshape(4, 3), [(0, 0), (0, 1)]).view(
-        "<u4"
+def uniforms(index, *key):
+    """Multiples of 2⁻²⁴ in [0, 1): 96 bits of SHA-256 are Philox's key and half its counter."""
+    digest = hashlib.sha256(",".join(format(number, "x") for number in key).encode()).digest()
+    k0, k1, c2, c3 = (int.from_bytes(digest[at : at + 3], "little") for at in (0, 3, 6, 9))
+    index = np.asarray(index, np.uint64)
+    words = philox(
+        (index % 2**32, index // 2**32, np.full_like(index, c2), np.full_like(index, c3)), (k0, k1)
     )
-    low, high = np.asarray(index, "<u8").reshape(-1, 1).view("<u4").T
-    counters = low, high, np.repeat(third, low.size), np.repeat(fourth, low.size)
-    uniform = (philox(counters, (first[0], second[0]))[0] >> np.uint32(8)) * 2.0**-24
-    return uniform < np.round(rate * 2.0**24) * 2.0**-24
+    return (words[0] >> 8) * 2.0**-24
+
+
+def dropped(index, rate, *key):
+    """Where a uniform number is below the rate, rounded to a multiple of 2⁻²⁴."""
+    return uniforms(index, *key) < np.round(rate * 2.0**24) * 2.0**-24
 
 
 def dropout(x, drop, rate):

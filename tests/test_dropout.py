@@ -93,6 +93,13 @@ def test_any_rate_drops_the_same_in_either_dtype(rate):
         np.testing.assert_array_equal(drops(20_000, rate, dtype=dtype), drop)
 
 
+def test_rate_is_rounded_to_the_nearest(dtype):
+    """An element is dropped from half a step above its number on."""
+    first = reference.uniforms([0], *KEY)[0]
+    assert drops(1, first + 0.6 * 2.0**-24, dtype=dtype).all()
+    assert not drops(1, first + 0.4 * 2.0**-24, dtype=dtype).any()
+
+
 @pytest.mark.parametrize("layout", [*layouts.WRITABLE.values(), layouts.broadcast], ids=lambda f: f.__name__)
 @EACH
 def test_any_layout(act, layout, target, rng):
@@ -532,6 +539,16 @@ def test_float32_kernel_computes_in_float32(inspected):
 def test_float32_kernel_is_simd(inspected):
     """All ten rounds of it, in the widest registers."""
     assert len(re.findall(r"vpmuludq\b.*%[yz]mm", inspected["asm"])) >= 15
+
+
+def test_bits_are_reckoned_as_dear_as_an_exponential(dtype):
+    """So that all cores work from a quarter of the size on."""
+    from gnumba._engine import host
+
+    for act in BOTH:
+        assert [host.cost(function, dtype) for function in act.functions] == [
+            host.cost(gn.sigmoid, dtype)
+        ] * 2
 
 
 def test_precompile_compiles_what_a_loop_needs():
