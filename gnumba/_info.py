@@ -85,7 +85,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     Parameters
     ----------
     optimizer_or_activation : Optimizer, Phases, Rule or Activation
-        An activation's forward, derivative and backward are compiled, and the rules of all phases.
+        Of an activation, forward, derivative and backward are compiled; of phases, every rule.
     dtype : {"float32", "float64"}
         The arrays' dtype.
     target : {"cpu", "parallel"}, optional
