@@ -139,7 +139,12 @@ def plot(results, name, path):
                 steps, smooth(values), color=colour, linewidth=1.8, label=f"{run}, lr {RUNS[run]['lr']:g}"
             )
     left.set(ylabel="loss: cross-entropy of the next character", yscale="log", yticks=[1, 2, 5, 10, 20, 50])
-    right.set(ylabel="norm of the gradient, before clipping", yscale="log", yticks=[0.3, 1, 3, 10, 30])
+    right.set(
+        ylabel="norm of the gradient, before clipping",
+        yscale="log",
+        yticks=[0.3, 1, 3, 10, 30],
+        ylim=(0.2, 80),
+    )
     right.axhline(1.0, color="0.4", linewidth=0.8, linestyle="--")
     left.legend(frameon=False)
     for axes in (left, right):

@@ -27,7 +27,7 @@ import gnumba as gn
 
 SIZE, WINDOW, BATCH = 64, 3, 1024  # numbers a vector; how far neighbours may stand; pairs a step
 NEGATIVES, WEIGHT = 32, 5.0  # random words, which a whole batch shares; how many of them a pair counts for
-RARE, OFTEN = 5, 1e-4  # words seen less often are left out, those above this share are thinned out
+RARE, OFTEN = 5, 5e-5  # words seen less often are left out, those above this share are thinned out
 
 
 def read_words():
@@ -149,7 +149,7 @@ def median_time(work, repeats=30):
 def main():
     """Train, print the nearest words of some, and what a step costs by rows and dense."""
     parser = argparse.ArgumentParser(description="Learn word vectors with AdaGrad on single rows.")
-    parser.add_argument("--epochs", type=int, default=8, help="rounds over the text; default: 8")
+    parser.add_argument("--epochs", type=int, default=10, help="rounds over the text; default: 10")
     epochs = parser.parse_args().epochs
 
     words, name, asked = read_words()
