@@ -135,3 +135,18 @@ def one_an_activation():
 def rule_of(case):
     """The update rule that the optimizer of a case uses."""
     return case.make(np.zeros(1), **case.hyper).rule
+
+
+def functions_of(name, thing):
+    """Every function that is compiled for an activation, PReLU's and dropout's kinds included, by name."""
+    made = [*thing.functions]
+    if thing is gn.prelu:
+        made = [*thing._by_number, *thing._by_array]
+    return {f"{name}-{k}-{function.name}": function for k, function in enumerate(made)}
+
+
+FUNCTIONS = {str(rule_of(case).name): rule_of(case) for case in one_a_rule()}
+for _case in one_an_activation():
+    FUNCTIONS |= functions_of(_case.act.name, _case.act)
+for _kind in (gn.dropout, gn.alpha_dropout):
+    FUNCTIONS |= functions_of(_kind.name, _kind)

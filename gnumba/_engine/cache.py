@@ -59,17 +59,13 @@ class KernelCache(_Cache):
     def flush(self) -> None: ...
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        path = self._path(sig, target_context.codegen())
-        try:
-            data = path.read_bytes() if path else b""
-        except OSError:
-            return None
-        if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+        body = read(self._path(sig, target_context.codegen()))
+        if body is None:
             return None
         # Not numba's refresh(), which imports its whole library: 60 ms that machine code needs none of.
         rtsys.initialize(target_context)
         self.hits += 1
-        return compiler.CompileResult._rebuild(target_context, *pickle.loads(data[32:]))
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(body))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Nothing yet: a kernel is stored by ``save``, once the engine has approved of it."""
@@ -78,24 +74,41 @@ class KernelCache(_Cache):
         path = self._path(signature, result.library.codegen)
         if path is None or result.library.has_dynamic_globals:
             return
-        body = dumps(result._reduce())
-        with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(body).digest() + body)
-                os.replace(temporary, path)
-            except OSError:
-                os.unlink(temporary)
-            _sweep_out(path.parent)
+        write(path, dumps(result._reduce()))
 
     def _path(self, sig: Any, codegen: Any) -> Path | None:
-        home = folder()
-        if home is None:
-            return None
-        made_from = (self._made_from, VERSIONS, codegen.magic_tuple(), str(sig), config.OPT)
-        digest = hashlib.sha256(repr(made_from).encode()).hexdigest()[:32]
-        return home / f"{self._name}-{digest}{SUFFIX}"
+        return path_of(self._name, self._made_from, codegen.magic_tuple(), str(sig), config.OPT)
+
+
+def path_of(name: str, *made_from: Any) -> Path | None:
+    """The file of a kernel made from these and from this Python, NumPy and numba; None without a folder."""
+    home = folder()
+    digest = hashlib.sha256(repr((VERSIONS, made_from)).encode()).hexdigest()[:32]
+    return home and home / f"{name}-{digest}{SUFFIX}"
+
+
+def read(path: Path | None) -> bytes | None:
+    """What was written there, if it is there and whole."""
+    try:
+        data = path.read_bytes() if path else b""
+    except OSError:
+        return None
+    if len(data) < 32 or hashlib.sha256(data[32:]).digest() != data[:32]:
+        return None
+    return data[32:]
+
+
+def write(path: Path, body: bytes) -> None:
+    """Keep a kernel, if the disk allows: whole or not at all."""
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(body).digest() + body)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+        _sweep_out(path.parent)
 
 
 def own_symbol(fn: Any) -> Any:
@@ -199,7 +212,8 @@ def fingerprint(root: Any) -> str:
         elif isinstance(v, types.FunctionType) and _package(v) not in LIBRARIES:
             function(v)
         elif _package(v) in LIBRARIES or _package(type(v)) in LIBRARIES:
-            put("named", getattr(v, "__module__", ""), getattr(v, "__qualname__", repr(v)))
+            nameless = type(v).__qualname__ if " at 0x" in repr(v) else repr(v)
+            put("named", getattr(v, "__module__", ""), getattr(v, "__qualname__", nameless))
         else:
             raise TypeError(f"cannot tell what {v!r} is made of")
 

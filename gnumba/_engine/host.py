@@ -33,9 +33,9 @@ Kernel = Callable[..., Any]
 threads.load_tbb()  # before numba looks for a threading layer
 
 
-def checked_target(target: str) -> str:
-    if target not in TARGETS:
-        raise ValueError(f"target is {target!r}, expected one of {TARGETS}")
+def checked_target(target: str, allowed: tuple[str, ...] = TARGETS) -> str:
+    if target not in allowed:
+        raise ValueError(f"target is {target!r}, expected one of {allowed}")
     return target
 
 
@@ -98,9 +98,9 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing. Not
     inlined: within a share's loops LLVM loads every constant anew for each vector (sigmoid 1.25×).
     """
-    scalar, kind = _element(function, dtype), dtype.type
-    sources, targets = _pickers(function)
-    index, count = _index(function), _like_scalars(function)
+    scalar, kind = scalar_of(function, dtype), dtype.type
+    sources, targets = pickers(function)
+    index, count = indexer(function), like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -268,9 +268,9 @@ def _fits(function: Elementwise, writes: tuple[str, ...], itemsize: int) -> Kern
 
 def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The walk's Python source, to be compiled."""
-    scalar, kind = _element(function, dtype), dtype.type
-    sources, targets, index = *_pickers(function), _index(function)
-    columns, numbers = (0,) * len(function.columns), _like_scalars(function)
+    scalar, kind = scalar_of(function, dtype), dtype.type
+    sources, targets, index = *pickers(function), indexer(function)
+    columns, numbers = (0,) * len(function.columns), like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -305,7 +305,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return walk
 
 
-def _element(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The scalar function as loops call it: on elements and scalars, the last the factor if there is one."""
     scalar = specialized(function, dtype).dispatcher
     if not function.scaled:
@@ -319,18 +319,18 @@ def _element(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return scaled
 
 
-def _like_scalars(function: Elementwise) -> tuple[int, ...]:
+def like_scalars(function: Elementwise) -> tuple[int, ...]:
     """A tuple as long as the scalars that a kernel is given."""
     return (0,) * (len(function.scalars) + function.scaled)
 
 
-def _pickers(function: Elementwise) -> tuple[Any, Any]:
+def pickers(function: Elementwise) -> tuple[Any, Any]:
     """Intrinsics that take from a row the addresses read and the addresses written."""
     at = function.columns.index
     return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
 
 
-def _index(function: Elementwise) -> Any:
+def indexer(function: Elementwise) -> Any:
     """An intrinsic that takes the index from a tuple of it if the function has a use for it, else nothing."""
     return pick((0,) if function.indexed else ())
 

@@ -2,6 +2,7 @@
 
 Addresses are int64. They must be in a tuple before a loop starts: numba tells LLVM nothing of
 aliasing, so a table read inside the loop could alias the stores, and that switches SIMD off.
+numba-cuda compiles them too; addresses are of global memory then, and aligned to their element.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 INT64 = ir.IntType(64)
+GLOBAL = 1  # the address space of a GPU's main memory
 
 
 class WrongCountError(TypeError):
@@ -25,8 +27,8 @@ def fetch(typing, dtype, addresses, i):
     element, count = dtype.dtype, len(addresses)
 
     def generate(context, builder, signature, args):
-        values = [_element(context, builder, element, args[1], j, args[2]) for j in range(count)]
-        loads = [builder.load(value, align=1) for value in values]
+        values = [element_at(context, builder, element, args[1], j, args[2]) for j in range(count)]
+        loads = [builder.load(value, align=alignment(context, element)) for value in values]
         return context.make_tuple(builder, signature.return_type, loads)
 
     return types.UniTuple(element, count)(dtype, addresses, i), generate
@@ -46,16 +48,28 @@ def put(typing, dtype, addresses, i, values):
             kind = signature.args[3] if single else signature.args[3].types[j]
             value = args[3] if single else builder.extract_value(args[3], j)
             value = context.cast(builder, value, kind, element)
-            builder.store(value, _element(context, builder, element, args[1], j, args[2]), align=1)
+            there = element_at(context, builder, element, args[1], j, args[2])
+            builder.store(value, there, align=alignment(context, element))
         return context.get_dummy_value()
 
     return types.void(dtype, addresses, i, values), generate
 
 
-def _element(context, builder, element, addresses, j, i):
-    pointer = context.get_data_type(element).as_pointer()
+def element_at(context, builder, element, addresses, j, i):
+    """A pointer to element i of the j-th array."""
+    pointer = context.get_data_type(element).as_pointer(GLOBAL if is_cuda(context) else 0)
     base = builder.inttoptr(builder.extract_value(addresses, j), pointer)
     return builder.gep(base, [i])
+
+
+def alignment(context, element):
+    """On what bytes elements begin: on a CPU on any."""
+    return element.bitwidth // 8 if is_cuda(context) else 1
+
+
+def is_cuda(context):
+    """Whether this is code for a GPU, asked without importing numba-cuda."""
+    return "CUDA" in type(context).__name__
 
 
 @intrinsic

@@ -1,0 +1,196 @@
+"""Bodies as machine code for a GPU, which needs no GPU: numba-cuda makes LTO-IR, nvjitlink a cubin.
+
+The only file that imports numba-cuda; it does so when a kernel is wanted. Never PTX: a driver older
+than the compiler refuses it. Nothing is contracted (``-fma=0``): where a rule multiplies and adds it
+rounds twice, as on the CPU, and where it says `fma` it rounds once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numba import types
+
+from . import cache
+from .grid import Body
+
+ARITHMETIC = ("-fma=0", "-prec-div=1", "-prec-sqrt=1", "-ftz=0")
+INSTALL = "pip install 'gnumba[cuda13]' (or 'gnumba[cuda12]', for drivers before 580)"
+DISASSEMBLERS = "pip install 'gnumba[inspect]'"
+PACKAGES = (
+    *("numba-cuda", "cuda-bindings", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvrtc"),
+    *("nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvrtc-cu12"),
+)
+_LOCK = threading.RLock()
+
+
+class Cubin(NamedTuple):
+    """Machine code and the name of the kernel in it."""
+
+    code: bytes
+    symbol: str
+
+
+@functools.cache
+def missing() -> str:
+    """What the compiler lacks here, and how to get it; "" if nothing."""
+    try:
+        import numba_cuda  # noqa: F401
+    except ImportError:
+        return f"numba-cuda is not installed: {INSTALL}"
+    try:
+        from cuda.bindings import nvjitlink, nvvm
+
+        nvvm.version()
+        nvjitlink.version()
+    except Exception as error:  # each library fails in a way of its own
+        return f"a library of CUDA's compiler is missing ({error}): {INSTALL}"
+    return ""
+
+
+@functools.cache
+def cubin(body: Body, arch: str) -> Cubin:
+    """The body as machine code for an architecture such as "sm_90", from the disk or compiled now."""
+    source, arguments = cache.fingerprint(body.source), str(body.arguments)
+    path = cache.path_of(body.name, source, arguments, _options(arch), _versions())
+    code = cache.read(path)
+    if code is None:
+        code = _linked(_compiled(body, arch, "ltoir"), arch)
+        body.approve()
+        if path is not None:
+            cache.write(path, code)
+    return Cubin(code, _symbol(code))
+
+
+def arch_of(capability: tuple[int, int]) -> str:
+    """The architecture of a compute capability: "sm_90" of (9, 0)."""
+    major, minor = capability
+    return f"sm_{major}{minor}"
+
+
+def report(body: Body, arch: str) -> dict[str, Any]:
+    """PTX, SASS, registers a thread and bytes of stack: what there is to look at."""
+    code = cubin(body, arch).code
+    usage = disassembled(code, "-res-usage")
+    return {
+        "ptx": _compiled(body, arch, "ptx").decode(),
+        "sass": disassembled(code, "-sass"),
+        "registers": max(map(int, re.findall(r"REG:(\d+)", usage))),
+        "stack": max(map(int, re.findall(r"STACK:(\d+)", usage))),
+    }
+
+
+def _compiled(body: Body, arch: str, output: str) -> bytes:
+    from numba import cuda
+
+    major, minor = divmod(int(arch.removeprefix("sm_")), 10)
+    with _LOCK, _compiling_for((major, minor)):
+        code, _ = cuda.compile(
+            _kernel(body),
+            types.void(*body.arguments),
+            device=False,
+            abi="numba",
+            output=output,
+            cc=(major, minor),
+        )
+    return code.encode() if isinstance(code, str) else bytes(code)
+
+
+def _kernel(body: Body) -> Any:
+    """The body as a kernel: what it is told of blocks and threads is read off the GPU."""
+    from numba import cuda
+
+    names = ", ".join(f"a{k}" for k in range(len(body.arguments)))
+    place = "int64(cuda.blockIdx.x), int64(cuda.gridDim.x), int64(cuda.threadIdx.x), int64(cuda.blockDim.x)"
+    scope: dict[str, Any] = {"cuda": cuda, "int64": types.int64, "source": body.source}
+    exec(f"def {body.name}({names}):\n    source({place}, {names})", scope)
+    return scope[body.name]
+
+
+@contextlib.contextmanager
+def _compiling_for(capability: tuple[int, int]) -> Iterator[None]:
+    """numba-cuda asks the current device what to compile a kernel's callees for; this is what it hears.
+
+    A GPU's context is not touched, and none is needed.
+    """
+    from numba.cuda import dispatcher
+
+    class Device:
+        compute_capability = capability
+
+    asked = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: Device
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = asked
+
+
+def _options(arch: str) -> tuple[str, ...]:
+    return f"-arch={arch}", "-lto", *ARITHMETIC
+
+
+def _linked(ltoir: bytes, arch: str) -> bytes:
+    """A cubin; not through cuda.core, whose ``fma=False`` becomes an option that libnvvm refuses."""
+    from cuda.bindings import nvjitlink
+
+    options = _options(arch)
+    handle = nvjitlink.create(len(options), options)
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, ltoir, len(ltoir), "kernel")
+        nvjitlink.complete(handle)
+        code = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, code)
+    finally:
+        nvjitlink.destroy(handle)
+    return bytes(code)
+
+
+def _symbol(code: bytes) -> str:
+    """The kernel's name: that of its section of instructions."""
+    found = re.search(rb"\.text\.([\w$]+)\0", code)
+    if found is None:
+        raise RuntimeError("the linked code has no kernel")
+    return found[1].decode()
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    found = []
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return tuple(found)
+
+
+def disassembled(code: bytes, option: str) -> str:
+    tool = _tool("cuobjdump")
+    with tempfile.TemporaryDirectory() as home:
+        file = Path(home) / "kernel.cubin"
+        file.write_bytes(code)
+        path = {"PATH": f"{Path(tool).parent}:{Path(_tool('nvdisasm')).parent}:/usr/bin:/bin"}
+        done = subprocess.run([tool, option, str(file)], capture_output=True, text=True, check=True, env=path)
+    return done.stdout + done.stderr
+
+
+@functools.cache
+def _tool(name: str) -> str:
+    """Where a disassembler is: in its wheel, or on the path."""
+    for package in (f"nvidia-cuda-{name}", f"nvidia-cuda-{name}-cu12"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for file in importlib.metadata.files(package) or ():
+                if file.name == name:
+                    return str(file.locate())
+    if found := shutil.which(name):
+        return found
+    raise RuntimeError(f"{name}, which shows what the GPU runs, is not installed: {DISASSEMBLERS}")

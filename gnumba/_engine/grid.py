@@ -1,0 +1,229 @@
+"""Kernels for a grid of blocks of threads, as one Python function each that a GPU and a CPU run.
+
+A body says what thread ``rank`` of ``size`` in block ``block`` of ``blocks`` does. Its loops step by
+the threads there are, so any number of them computes the same: on a GPU `THREADS` a block, on a CPU
+one, which is how kernels are tested where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from .._rule import Elementwise
+from . import host
+from .cache import own_symbol
+from .host import Kernel
+from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
+from .memory import fetch, moved, put
+from .specialize import OPTIONS, refuse_widening
+
+THREADS = 256
+CHUNK = 4096  # elements of a piece of work: 4 accesses a thread in float32
+
+WHOLE = types.int64
+
+
+class Body:
+    """A kernel's Python source ``source(block, blocks, rank, size, *arguments)`` and their types.
+
+    A function's scalars are one tuple of the arrays' dtype, the last argument.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Callable[..., None],
+        arguments: tuple[types.Type, ...],
+        approve: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name, self.arguments, self.approve = name, arguments, approve
+        self.source = numba.njit(own_symbol(source), **OPTIONS)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}>"
+
+
+@functools.cache
+def native(body: Body) -> Kernel:
+    """``kernel(blocks, *arguments)``: the body on this CPU, block after block, each of one thread."""
+    source = body.source
+
+    def run(blocks, arguments):
+        for block in range(blocks):
+            source(block, blocks, 0, 1, *arguments)
+
+    run.__name__ = body.name
+    kernel = host.compiled(
+        numba.njit(own_symbol(run), **OPTIONS), (WHOLE, types.Tuple(body.arguments)), body.approve
+    )
+    return lambda blocks, *arguments: kernel(blocks, arguments)
+
+
+@functools.cache
+def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+    """The function over the dense rows of a table: (table, pieces, count, control, scalars).
+
+    ``table`` is the address of the rows' addresses, ``pieces`` that of ``count`` rows (k, lo, hi).
+    ``control``, if not 0, is the address of float64 numbers (norm, factor, go, finite): where go is 0.0
+    nothing is done, and the factor takes the place of the last scalar of a function with ``scaled``.
+    """
+    span, numbers, factored = _span(function, dtype), host.like_scalars(function), _factored(function, dtype)
+    columns, switch = (0,) * len(function.columns), function.switch
+
+    def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
+        if control != 0 and fetch(np.int64, (control,), 2)[0] == 0:
+            return
+        constants = factored(first(scalars, numbers), control)
+        for piece in range(block, count, blocks):
+            k, lo, hi = listed(pieces, piece, (0, 0, 0))
+            at = listed(table, k, columns)
+            if at[switch] != 0:
+                span(at, lo, hi, rank, size, constants)
+
+    return _made(function, dtype, sweep, (WHOLE,) * 4)
+
+
+@functools.cache
+def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+    """The function over one row of dense arrays: (addresses, count, scalars)."""
+    span, numbers = _span(function, dtype), host.like_scalars(function)
+
+    def flat(block, blocks, rank, size, addresses, count, scalars):
+        constants = first(scalars, numbers)
+        for lo in range(block * CHUNK, count, blocks * CHUNK):
+            span(addresses, lo, min(count, lo + CHUNK), rank, size, constants)
+
+    return _made(function, dtype, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
+
+
+@functools.cache
+def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+    """The function over one row of arrays with any strides.
+
+    (table, shape, strides, axes, count, control, scalars): addresses of the columns' addresses, of the
+    shape, and of strides[axis, column] in bytes.
+    """
+    scalar, kind, index = host.scalar_of(function, dtype), dtype.type, host.indexer(function)
+    sources, targets = host.pickers(function)
+    numbers, factored = host.like_scalars(function), _factored(function, dtype)
+    columns = (0,) * len(function.columns)
+
+    def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
+        if control != 0 and fetch(np.int64, (control,), 2)[0] == 0:
+            return
+        constants = factored(first(scalars, numbers), control)
+        for i in range(block * size + rank, count, blocks * size):
+            at, rest = listed(table, 0, columns), i
+            for axis in range(axes - 1, -1, -1):
+                n = fetch(np.int64, (shape,), axis)[0]
+                at = moved(at, listed(strides, axis, columns), rest % n)
+                rest //= n
+            put(kind, targets(at), 0, scalar(*index((i,)), *fetch(kind, sources(at), 0), *constants))
+
+    return _made(function, dtype, walk, (WHOLE,) * 6)
+
+
+def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
+    """The last argument: as many numbers as the function's loops take, and one where it takes none."""
+    return types.UniTuple(numba.from_dtype(dtype), max(1, len(host.like_scalars(function))))
+
+
+def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
+    return Body(
+        f"{function.name}_{source.__name__}_{dtype.name}",
+        source,
+        (*arguments, scalars_type(function, dtype)),
+        functools.partial(approve, function, dtype),
+    )
+
+
+def approve(function: Elementwise, dtype: np.dtype[Any]) -> None:
+    """TypeError if the function would compute in float64 for float32, as is seen of it on this CPU."""
+    specialized, kind = host.specialized(function, dtype), numba.from_dtype(dtype)
+    elements = (kind,) * (len(function.reads) + len(function.scalars))
+    specialized.dispatcher.get_call_template((WHOLE,) * function.indexed + elements, {})
+    refuse_widening(function.name, specialized)
+
+
+def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``span(addresses, lo, hi, rank, size, constants)``: a thread's part of one piece of dense memory.
+
+    16 bytes at a time where one alignment serves all arrays; what is before and after these one by one.
+    """
+    scalar, kind, index = host.scalar_of(function, dtype), dtype.type, host.indexer(function)
+    sources, targets = host.pickers(function)
+    itemsize, lanes = dtype.itemsize, count_of(dtype)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def one(row, i, constants):
+        return scalar(*index((i,)), *row, *constants)
+
+    each = {2: _each_of_two, 4: _each_of_four}[lanes](one)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def span(addresses, lo, hi, rank, size, constants):
+        read, written = sources(addresses), targets(addresses)
+        start = (addresses[0] + lo * itemsize) & 15
+        if differing(addresses) == 0 and start % itemsize == 0:
+            head = min(hi, lo + ((16 - start) & 15) // itemsize)
+            tail = head + (hi - head) // lanes * lanes
+        else:
+            head = tail = hi
+        i = head + rank * lanes  # no range(): how long it is takes a division for a step that is no constant
+        while i < tail:
+            put_lanes(kind, written, i, each(fetch_lanes(kind, read, i), i, constants))
+            i += size * lanes
+        k, before = rank, head - lo
+        while k < before + hi - tail:
+            i = lo + k if k < before else tail + k - before
+            put(kind, written, i, one(fetch(kind, read, i), i, constants))
+            k += size
+
+    return span
+
+
+def _each_of_two(one: Kernel) -> Kernel:
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def each(rows, i, constants):
+        return one(rows[0], i, constants), one(rows[1], i + 1, constants)
+
+    return each
+
+
+def _each_of_four(one: Kernel) -> Kernel:
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def each(rows, i, constants):
+        return (
+            one(rows[0], i, constants),
+            one(rows[1], i + 1, constants),
+            one(rows[2], i + 2, constants),
+            one(rows[3], i + 3, constants),
+        )
+
+    return each
+
+
+def _factored(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``factored(scalars, control)``: the scalars with the control's factor, if there is a control."""
+    kind = dtype.type
+    if not function.scaled:
+        return numba.njit(own_symbol(lambda scalars, control: scalars), **OPTIONS)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def factored(scalars, control):
+        if control == 0:
+            return scalars
+        return ending(scalars, kind(fetch(np.float64, (control,), 1)[0]))
+
+    return factored

@@ -1,0 +1,391 @@
+"""Sums on a grid, with the CPU's bits: in blocks of one length, folded in one order by the last block."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from .._rule import Elementwise
+from . import host
+from .cache import own_symbol
+from .grid import WHOLE, Body, approve, scalars_type
+from .host import Kernel
+from .lanes import barrier, first, fresh, held, hold, listed, shared, ticket
+from .memory import fetch, moved, put
+from .norm import SMALL
+from .primitives import fma
+from .specialize import OPTIONS
+from .table import BLOCK
+
+REAL = types.float64
+SCALES = (1.0, 2.0**-600, 2.0**600)  # squares of float64 that overflow or underflow are summed scaled
+PER_SLOT = len(SCALES)
+SUMMED = host.BLOCK
+PARTS = 256
+part_sums, whole_block, block_values, parts = map(shared, (BLOCK // 16 + 16, BLOCK, SUMMED, PARTS))
+
+
+@functools.cache
+def squares(dtype: np.dtype[Any]) -> Body:
+    """Σx² of a column of dense rows, and with the last of its ``slots`` the norm of all.
+
+    (table, columns, column, pieces, count, sums, counter, totals, slot, slots, control, scale, limit, skip)
+
+    ``pieces`` are (k, lo, hi) of at most `BLOCK` elements; ``sums`` is scratch for `PER_SLOT` numbers a
+    piece; ``counter`` is 0 before and after. The sums, at each of `SCALES`, go to ``totals`` at ``slot``;
+    `_finish` says what the last slot's launch writes to ``control``.
+    """
+    block_sums, dense = _block_sums(_dense(dtype), dtype), _reaches(dtype)
+
+    def squares(
+        block, blocks, rank, size, table, columns, column, pieces, count,
+        sums, counter, totals, slot, slots, control, scale, limit, skip,
+    ):  # fmt: skip
+        values = part_sums()
+        for b in range(block, count, blocks):
+            k, lo, hi = listed(pieces, b, (0, 0, 0))
+            at = fetch(np.int64, (table,), k * columns + column)[0]
+            block_sums((at,), lo, hi if at != 0 else lo, values, sums, b, count, rank, size)
+        if _is_last(counter, blocks, values, rank):
+            dense(sums, count, totals, slot, rank, size)
+            if rank == 0 and slot == slots - 1:
+                _finish(totals, slots, control, scale, limit, skip)
+
+    arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
+    return Body(f"squares_{dtype.name}", squares, arguments)
+
+
+@functools.cache
+def strided_squares(dtype: np.dtype[Any]) -> Body:
+    """The same of one array with any strides.
+
+    (address, shape, strides, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
+    """
+    block_sums, fold_all, kind = _block_sums(_gathered, dtype), _reaches(dtype), dtype.type
+
+    def strided_squares(
+        block, blocks, rank, size, address, shape, strides, axes, length,
+        sums, counter, totals, slot, slots, control, scale, limit, skip,
+    ):  # fmt: skip
+        values, block_at, count = part_sums(), whole_block(), -(-length // BLOCK)
+        for b in range(block, count, blocks):
+            lo, hi = b * BLOCK, min(length, (b + 1) * BLOCK)
+            for i in range(lo + rank, hi, size):
+                at, rest = (address,), i
+                for axis in range(axes - 1, -1, -1):
+                    n = fetch(np.int64, (shape,), axis)[0]
+                    at = moved(at, fetch(np.int64, (strides,), axis), rest % n)
+                    rest //= n
+                hold(block_at, i - lo, np.float64(fetch(kind, at, 0)[0]))
+            barrier()
+            block_sums((block_at,), 0, hi - lo, values, sums, b, count, rank, size)
+        if _is_last(counter, blocks, values, rank):
+            fold_all(sums, count, totals, slot, rank, size)
+            if rank == 0 and slot == slots - 1:
+                _finish(totals, slots, control, scale, limit, skip)
+
+    arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
+    return Body(f"strided_squares_{dtype.name}", strided_squares, arguments)
+
+
+@functools.cache
+def total(dtype: np.dtype[Any]) -> Body:
+    """Σx of dense elements: (address, length, sums, counter, result)."""
+    kind = dtype.type
+
+    def total(block, blocks, rank, size, address, length, sums, counter, result):
+        values, count = block_values(), -(-length // SUMMED)
+        for b in range(block, count, blocks):
+            lo, hi = b * SUMMED, min(length, (b + 1) * SUMMED)
+            for i in range(lo + rank, hi, size):
+                hold(values, i - lo, np.float64(fetch(kind, (address,), i)[0]))
+            _fold(values, hi - lo, rank, size)
+            _keep(values, sums, b, rank)
+        if _is_last(counter, blocks, values, rank):
+            _fold_global(sums, count, result, 0, rank, size)
+
+    return Body(f"total_{dtype.name}", total, (WHOLE,) * 5)
+
+
+@functools.cache
+def summed(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+    """A function with ``summed`` over dense arrays, and the sum of its last output, which is not stored.
+
+    (addresses, length, sums, counter, result, scalars)
+    """
+    scalar, kind = host.scalar_of(function, dtype), dtype.type
+    columns = tuple(range(len(function.columns) - 1))
+    sources, targets = host.pickers(function)
+    numbers, stored = host.like_scalars(function), (0,) * (len(function.writes) - 1)
+
+    def summed(block, blocks, rank, size, addresses, length, sums, counter, result, scalars):
+        values, count, constants = block_values(), -(-length // SUMMED), first(scalars, numbers)
+        read, written = sources((*addresses, 0)), first(targets((*addresses, 0)), stored)
+        for b in range(block, count, blocks):
+            lo, hi = b * SUMMED, min(length, (b + 1) * SUMMED)
+            for i in range(lo + rank, hi, size):
+                outputs = scalar(*fetch(kind, read, i), *constants)
+                put(kind, written, i, first(outputs, stored))
+                hold(values, i - lo, np.float64(outputs[-1]))
+            _fold(values, hi - lo, rank, size)
+            _keep(values, sums, b, rank)
+        if _is_last(counter, blocks, values, rank):
+            _fold_global(sums, count, result, 0, rank, size)
+
+    return Body(
+        f"{function.name}_summed_{dtype.name}",
+        summed,
+        (types.UniTuple(WHOLE, len(columns)), *(WHOLE,) * 4, scalars_type(function, dtype)),
+        functools.partial(approve, function, dtype),
+    )
+
+
+@functools.cache
+def gathered(dtype: np.dtype[Any]) -> Body:
+    """Sums of rows that are named more than once, in float64 and in order.
+
+    (values, order, starts, rows, width, out): ``out[r] = Σ values[order[k]]`` for k from ``starts[r]`` to
+    ``starts[r + 1]``, all rows of ``width`` elements without gaps.
+    """
+    kind = dtype.type
+
+    def gathered(block, blocks, rank, size, values, order, starts, rows, width, out):
+        for i in range(block * size + rank, rows * width, blocks * size):
+            r, column = i // width, i % width
+            lo, hi = listed(starts + 8 * r, 0, (0, 0))
+            sum_of_row = np.float64(0.0)
+            for k in range(lo, hi):
+                there = fetch(np.int64, (order,), k)[0] * width + column
+                x = np.float64(fetch(kind, (values,), there)[0])
+                sum_of_row = x if k == lo else sum_of_row + x
+            put(kind, (out,), i, kind(sum_of_row))
+
+    return Body(f"gathered_{dtype.name}", gathered, (WHOLE,) * 6)
+
+
+@functools.cache
+def along(dtype: np.dtype[Any]) -> Body:
+    """Sums over some axes of an array with any strides, in float64: 256 parts of each, then these folded.
+
+    (address, kept, kept_axes, rows, over, over_axes, length, out): ``kept`` and ``over`` are the addresses of
+    (size, stride in bytes) of the axes, rows and length how many elements these have.
+    """
+    kind = dtype.type
+
+    def along(block, blocks, rank, size, address, kept, kept_axes, rows, over, over_axes, length, out):
+        values = parts()
+        for r in range(block, rows, blocks):
+            start = _along_axes(address, kept, kept_axes, r)
+            for part in range(rank, PARTS, size):
+                total = np.float64(0.0)
+                for i in range(part, length, PARTS):
+                    at = _along_axes(start, over, over_axes, i)
+                    total += np.float64(fetch(kind, (at,), 0)[0])
+                hold(values, part, total)
+            _fold(values, PARTS, rank, size)
+            if rank == 0:
+                put(kind, (out,), r, kind(held(values, 0)))
+            barrier()
+
+    return Body(f"along_{dtype.name}", along, (WHOLE,) * 8)
+
+
+@functools.cache
+def rounded(dtype: np.dtype[Any]) -> Body:
+    """A float64 number as one of another dtype: (source, out)."""
+    kind = dtype.type
+
+    def rounded(block, blocks, rank, size, source, out):
+        if block == 0 and rank == 0:
+            put(kind, (out,), 0, kind(fetch(np.float64, (source,), 0)[0]))
+
+    return Body(f"rounded_{dtype.name}", rounded, (WHOLE,) * 2)
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _along_axes(at, axes, count, i):
+    """Where element i of some axes is, (size, stride) each."""
+    for axis in range(count - 1, -1, -1):
+        n, stride = listed(axes, axis, (0, 0))
+        at += i % n * stride
+        i //= n
+    return at
+
+
+# A block's elements.
+
+
+def _dense(dtype: np.dtype[Any]) -> Kernel:
+    """``element(place, i)`` of dense memory: place is (address,)."""
+    kind = dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def element(place, i):
+        return np.float64(fetch(kind, place, i)[0])
+
+    return element
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _gathered(place, i):
+    """Element i of a block in shared memory."""
+    return held(place[0], i)
+
+
+def _block_sums(element: Kernel, dtype: np.dtype[Any]) -> Kernel:
+    """``block_sums(place, lo, hi, values, sums, b, count, rank, size)``: a block's sums of squares."""
+    squared, wide = _squared(element), dtype == np.float64
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def block_sums(place, lo, hi, values, sums, b, count, rank, size):
+        squared(place, lo, hi - lo, 1.0, values, rank, size)
+        _keep(values, sums, b, rank)
+        if wide:
+            squared(place, lo, hi - lo, SCALES[1], values, rank, size)
+            _keep(values, sums, count + b, rank)
+            squared(place, lo, hi - lo, SCALES[2], values, rank, size)
+            _keep(values, sums, 2 * count + b, rank)
+
+    return block_sums
+
+
+def _squared(element: Kernel) -> Kernel:
+    """``squared(place, lo, n, scale, values, rank, size)``: Σ(scale·x)² in ``values[0]``, as norm.py adds."""
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def four(place, i, part, scale):
+        a, b = element(place, i) * scale, element(place, i + part) * scale
+        c, d = element(place, i + 2 * part) * scale, element(place, i + 3 * part) * scale
+        return fma(a, a, b * b) + fma(c, c, d * d)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def squared(place, lo, n, scale, values, rank, size):
+        part = n // 16
+        for i in range(rank, part, size):
+            low = four(place, lo + i, part, scale) + four(place, lo + i + 4 * part, part, scale)
+            high = four(place, lo + i + 8 * part, part, scale) + four(place, lo + i + 12 * part, part, scale)
+            hold(values, i, low + high)
+        for i in range(16 * part + rank, n, size):
+            x = element(place, lo + i) * scale
+            hold(values, i - 15 * part, x * x)
+        _fold(values, n - 15 * part, rank, size)
+
+    return squared
+
+
+# All blocks' sums.
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _fold(values, n, rank, size):
+    """The sum of the first n of shared memory, in the first: by pairs, and pairs of these."""
+    if n == 0 and rank == 0:
+        hold(values, 0, 0.0)
+    barrier()
+    while n > 1:
+        half = (n + 1) // 2
+        for i in range(rank, n - half, size):
+            hold(values, i, held(values, i) + held(values, half + i))
+        barrier()
+        n = half
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _keep(values, sums, k, rank):
+    """Store what `_fold` found, and leave shared memory to the next."""
+    if rank == 0:
+        put(np.float64, (sums,), k, held(values, 0))
+    barrier()
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _is_last(counter, blocks, values, rank):
+    """Whether this block is the last to come here; all others' sums can be read then."""
+    if rank == 0:
+        before = ticket(counter)
+        if before == blocks - 1:
+            put(np.int64, (counter,), 0, 0)
+        hold(values, 0, 1.0 if before == blocks - 1 else 0.0)
+    barrier()
+    return held(values, 0) == 1.0
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _fold_global(sums, n, result, k, rank, size):
+    """The same of numbers in global memory, the sum as ``result[k]``."""
+    while n > 1:
+        half = (n + 1) // 2
+        for i in range(rank, n - half, size):
+            put(np.float64, (sums,), i, fresh(sums, i) + fresh(sums, half + i))
+        barrier()
+        n = half
+    if rank == 0:
+        put(np.float64, (result,), k, fresh(sums, 0) if n == 1 else 0.0)
+
+
+def _reaches(dtype: np.dtype[Any]) -> Kernel:
+    """``fold(sums, count, totals, slot, rank, size)``: all blocks' sums, at every scale, into their slot."""
+    wide = dtype == np.float64
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def fold(sums, count, totals, slot, rank, size):
+        _fold_global(sums, count, totals, PER_SLOT * slot, rank, size)
+        if wide:
+            _fold_global(sums + 8 * count, count, totals, PER_SLOT * slot + 1, rank, size)
+            _fold_global(sums + 16 * count, count, totals, PER_SLOT * slot + 2, rank, size)
+        elif rank == 0:  # no square of a float32 leaves float64
+            put(np.float64, (totals,), PER_SLOT * slot + 1, math.inf)
+            put(np.float64, (totals,), PER_SLOT * slot + 2, 0.0)
+
+    return fold
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _norm_of(totals, slot):
+    plain = fresh(totals, PER_SLOT * slot)
+    if plain < SMALL and fresh(totals, PER_SLOT * slot + 2) > 0.0:
+        return math.sqrt(fresh(totals, PER_SLOT * slot + 2)) * SCALES[1]
+    if plain == math.inf:
+        return math.sqrt(fresh(totals, PER_SLOT * slot + 1)) * SCALES[2]
+    return math.sqrt(plain)
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _finish(totals, slots, control, scale, limit, skip):
+    """Write (norm, factor, go, finite): the norm of all slots over ``scale``, and what follows from it.
+
+    ``limit`` < 0 stands for none. go is 0 where ``skip`` is not and the norm is inf or nan.
+    """
+    norm = _norm_of(totals, 0)
+    for slot in range(1, slots):
+        other = _norm_of(totals, slot)
+        large, small = (norm, other) if norm > other else (other, norm)
+        ratio = small / large if large > 0.0 and large < math.inf else (small if small != small else 0.0)
+        norm = large * math.sqrt(fma(ratio, ratio, 1.0)) if large == large else large
+    norm /= scale
+    finite = abs(norm) < math.inf
+    factor = limit / norm if norm > limit and limit >= 0.0 else 1.0
+    if not finite and limit >= 0.0:
+        factor = math.nan
+    put(np.float64, (control,), 0, norm)
+    put(np.float64, (control,), 1, factor / scale)
+    put(np.float64, (control,), 2, 0.0 if skip != 0 and not finite else 1.0)
+    put(np.float64, (control,), 3, 1.0 if finite else 0.0)

@@ -1,0 +1,260 @@
+"""The bodies of CUDA kernels, run on this CPU: the bits of the CPU's own kernels."""
+
+import cases
+import layouts
+import numpy as np
+import pytest
+from judge import assert_same_bits
+
+import gnumba as gn
+from gnumba._engine import grid, sums
+from gnumba._engine.launch import launch, total_of
+from gnumba._engine.table import BLOCK, Table, address, by_lines
+
+FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.FUNCTIONS.items()]
+SIZES = (0, 1, 3, 4, 17, BLOCK - 1, BLOCK, BLOCK + 1, 10_001)
+
+
+def misaligned(values, offset):
+    """The same values, ``offset`` elements from where 16 bytes begin."""
+    memory = np.zeros(values.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 16 + offset * values.itemsize
+    made = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    made[...] = values
+    return made
+
+
+def rows_for(function, dtype, sizes, offsets):
+    """Rows of arrays, and scalars, that the function makes something of."""
+    rng = np.random.default_rng(0)
+    rows = [
+        tuple(misaligned(rng.random(n).astype(dtype) + 0.25, offset(k)) for k in range(len(function.columns)))
+        for n, offset in zip(sizes, offsets, strict=True)
+    ]
+    scalars = rng.random(len(function.scalars) + function.scaled) + 0.1
+    if function.indexed:  # a threshold, and the words of a key
+        scalars[0], scalars[-4:] = 2.0**22, (1, 2, 3, 4)
+    return rows, scalars
+
+
+def copied(rows):
+    """Arrays that lie as these do."""
+    return [tuple(misaligned(a, address(a) % 16 // a.itemsize) for a in row) for row in rows]
+
+
+def typed(scalars, dtype):
+    """What a kernel is given."""
+    return tuple(dtype.type(x) for x in scalars) or (dtype.type(0),)
+
+
+def run_sweep(table, scalars, blocks=3, control=0):
+    pieces = np.ascontiguousarray(table.pieces)
+    kernel = grid.native(grid.sweep(table.function, table.dtype))
+    numbers = table.addresses.ctypes.data, pieces.ctypes.data, len(pieces), control
+    kernel(blocks, *numbers, typed(scalars, table.dtype))
+
+
+def assert_same_rows(rows, expected):
+    for k, (row, other) in enumerate(zip(rows, expected, strict=True)):
+        for j, (x, y) in enumerate(zip(row, other, strict=True)):
+            assert_same_bits(x, y, f"row {k}, column {j}")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_sweeps_at_any_alignment(function, dtype):
+    """All arrays alike, all at one odd offset, each at its own."""
+    ways = [lambda k: 0, lambda k: 1, lambda k: 3, lambda k: k % 4]
+    sizes, offsets = zip(*((n, way) for n in SIZES for way in ways), strict=True)
+    rows, scalars = rows_for(function, dtype, sizes, offsets)
+    expected = copied(rows)
+    launch([(Table(function, expected), scalars)])
+    run_sweep(Table(function, rows), scalars)
+    assert_same_rows(rows, expected)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 200])
+def test_any_number_of_blocks(blocks, dtype):
+    rows, scalars = rows_for(gn.rules.adam, dtype, SIZES, [lambda k: 1] * len(SIZES))
+    expected = copied(rows)
+    launch([(Table(gn.rules.adam, expected), scalars)])
+    run_sweep(Table(gn.rules.adam, rows), scalars, blocks)
+    assert_same_rows(rows, expected)
+
+
+def test_rows_are_left_alone(dtype):
+    rows, scalars = rows_for(gn.rules.adam, dtype, (9, 17, 5000), [lambda k: 0] * 3)
+    expected = copied(rows)
+    for each in (expected, rows):
+        table = Table(gn.rules.adam, each)
+        table.leave_out(1)
+        launch([(table, scalars)]) if each is expected else run_sweep(table, scalars)
+    assert_same_rows(rows, expected)
+    assert_same_rows(rows[1:2], copied(rows_for(gn.rules.adam, dtype, (9, 17), [lambda k: 0] * 2)[0])[1:])
+
+
+def test_a_control_gives_the_factor_and_whether_to_go(dtype):
+    rows, scalars = rows_for(gn.rules.adam, dtype, (9, 5000), [lambda k: 0] * 2)
+    expected = copied(rows)
+    control = np.array([7.0, 0.3, 0.0, 0.0])
+    run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
+    assert_same_rows(rows, expected)
+    control[2] = 1.0
+    run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
+    launch([(Table(gn.rules.adam, expected), np.append(scalars[:-1], 0.3))])
+    assert_same_rows(rows, expected)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_flat_rows(function, dtype):
+    for offset in (lambda k: 0, lambda k: k % 3):
+        (row,), scalars = rows_for(function, dtype, [10_001], [offset])
+        (expected,) = copied([row])
+        launch([(Table(function, [expected]), scalars)])
+        kernel = grid.native(grid.flat(function, dtype))
+        kernel(2, tuple(map(address, row)), row[0].size, typed(scalars, dtype))
+        assert_same_rows([row], [expected])
+
+
+@pytest.mark.parametrize("function", [gn.rules.adam, gn.silu, gn.dropout], ids=["adam", "silu", "dropout"])
+@pytest.mark.parametrize("layout", layouts.WRITABLE.values(), ids=layouts.WRITABLE)
+def test_walks(function, layout, dtype):
+    rng = np.random.default_rng(0)
+    values = [rng.random((33, 7)).astype(dtype) for _ in function.columns]
+    row, expected = tuple(map(layout, values)), tuple(map(layout, values))
+    scalars = rows_for(function, dtype, [1], [lambda k: 0])[1]
+    launch([(Table(function, [expected]), scalars)])
+    shape, strides = by_lines(row, function.indexed)
+    table = np.array([address(a) for a in row])
+    where = (table.ctypes.data, shape.ctypes.data, strides.ctypes.data, shape.size, row[0].size, 0)
+    grid.native(grid.walk(function, dtype))(3, *where, typed(scalars, dtype))
+    assert_same_rows([row], [expected])
+
+
+# Sums.
+
+
+class Norms:
+    """What the kernels of norms are given, and what they write."""
+
+    def __init__(self, slots=1, blocks=3, scale=1.0, limit=-1.0, skip=0):
+        self.slots, self.blocks, self.policy = slots, blocks, (scale, limit, skip)
+        self.counter, self.totals, self.control = np.zeros(1, np.int64), np.zeros(3 * slots), np.zeros(4)
+
+    def take(self, x, slot=0):
+        """Of a dense array, which is the second of three columns."""
+        table = Table(gn.rules.heavy_ball, [(x, x, x)])
+        pieces = np.ascontiguousarray(table.pieces)
+        scratch = np.full(3 * len(pieces) + 1, np.nan)
+        grid.native(sums.squares(x.dtype))(
+            self.blocks, table.addresses.ctypes.data, 3, 1, pieces.ctypes.data, len(pieces),
+            *self._rest(scratch, slot),
+        )  # fmt: skip
+
+    def take_strided(self, x, slot=0):
+        shape, strides = by_lines((x,))
+        scratch = np.full(3 * (x.size // BLOCK + 1), np.nan)
+        grid.native(sums.strided_squares(x.dtype))(
+            self.blocks, address(x), shape.ctypes.data, strides.ctypes.data, shape.size, x.size,
+            *self._rest(scratch, slot),
+        )  # fmt: skip
+
+    def _rest(self, scratch, slot):
+        arrays = scratch, self.counter, self.totals
+        where = *(a.ctypes.data for a in arrays), slot, self.slots, self.control.ctypes.data
+        return *where, *self.policy
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 50])
+@pytest.mark.parametrize("size", [1, 15, 16, BLOCK - 1, BLOCK + 1, 50_001])
+def test_norms_have_the_bits_of_the_cpu(size, blocks, dtype):
+    x = np.random.default_rng(0).standard_normal(size).astype(dtype)
+    norms = Norms(blocks=blocks)
+    norms.take(x)
+    assert norms.control.tolist() == [gn.global_norm(x), 1.0, 1.0, 1.0]
+    assert norms.counter[0] == 0
+    norms.take_strided(np.repeat(x, 2)[::2])
+    assert norms.control[0] == gn.global_norm(x)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e200, 1e-200, 5e-324])
+def test_norms_of_large_and_small_numbers(scale):
+    x = np.random.default_rng(0).integers(1, 9, 5000) * scale
+    norms = Norms()
+    norms.take(x)
+    assert norms.control[0] == gn.global_norm(x)
+
+
+def test_norms_of_several_slots(dtype):
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal(n).astype(dtype) for n in (5000, 70, 9))
+    norms = Norms(slots=3)
+    for slot, x in enumerate((a, b, c)):
+        norms.take(x, slot)
+    np.testing.assert_allclose(norms.control[0], gn.global_norm([a, b, c]), rtol=4e-16)
+
+
+@pytest.mark.parametrize(
+    ("x", "policy", "control"),
+    [
+        ([3.0, 4.0], {"limit": 2.5}, [5.0, 0.5, 1.0, 1.0]),
+        ([3.0, 4.0], {"limit": 7.0}, [5.0, 1.0, 1.0, 1.0]),
+        ([3.0, 4.0], {"scale": 2.0}, [2.5, 0.5, 1.0, 1.0]),
+        ([3.0, 4.0], {"scale": 2.0, "limit": 1.25}, [2.5, 0.25, 1.0, 1.0]),
+        ([3.0, 4.0], {"limit": np.inf, "skip": 1}, [5.0, 1.0, 1.0, 1.0]),
+        ([np.inf, 4.0], {"limit": 1.0}, [np.inf, np.nan, 1.0, 0.0]),
+        ([np.inf, 4.0], {}, [np.inf, 1.0, 1.0, 0.0]),
+        ([3.0, np.nan], {"skip": 1}, [np.nan, 1.0, 0.0, 0.0]),
+        ([-np.inf, 4.0], {"skip": 1, "limit": 1.0}, [np.inf, np.nan, 0.0, 0.0]),
+        ([0.0, 0.0], {"limit": 1.0}, [0.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_what_follows_from_the_norm(x, policy, control, dtype):
+    norms = Norms(**policy)
+    norms.take(np.array(x, dtype))
+    np.testing.assert_array_equal(norms.control, control)
+
+
+@pytest.mark.parametrize(
+    "values", [(np.inf, 1.0), (1.0, np.inf), (np.nan, 1.0), (1.0, np.nan), (np.inf, np.nan)]
+)
+def test_inf_and_nan_in_one_of_several_slots(values, dtype):
+    norms = Norms(slots=2, skip=1)
+    for slot, x in enumerate(values):
+        norms.take(np.array([x], dtype), slot)
+    assert not np.isfinite(norms.control[0])
+    assert norms.control[2:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("size", [1, 2047, 2049, 9999])
+def test_sums_have_the_bits_of_the_cpu(size, dtype):
+    rng = np.random.default_rng(0)
+    dy, x = rng.standard_normal((2, size)).astype(dtype)
+    scratch, counter, result = np.zeros(size // 2048 + 1), np.zeros(1, np.int64), np.zeros(1)
+    rest = size, scratch.ctypes.data, counter.ctypes.data, result.ctypes.data
+    grid.native(sums.total(dtype))(3, address(x), *rest)
+    assert result[0] == total_of(x)
+    dx = np.empty_like(x)
+    summed = grid.native(sums.summed(gn.prelu._summed, dtype))
+    summed(3, tuple(map(address, (dy, x, dx))), *rest, (dtype.type(0.25),))
+    expected, share = gn.prelu.backward(dy, x, 0.25)
+    assert_same_bits(dx, expected)
+    assert dtype.type(result[0]) == share
+    assert counter[0] == 0
+
+
+def test_sums_along_axes(dtype):
+    x = np.random.default_rng(0).standard_normal((4, 3, 700)).astype(dtype).transpose(2, 1, 0)
+    out = np.empty(3, dtype)
+    axes = np.array([(x.shape[k], x.strides[k]) for k in (1, 0, 2)])
+    at = axes.ctypes.data
+    grid.native(sums.along(dtype))(2, address(x), at, 1, 3, at + 16, 2, 2800, address(out))
+    np.testing.assert_allclose(out, x.sum((0, 2), dtype=np.float64), rtol=8 * np.finfo(dtype).eps)
+
+
+def test_rows_that_are_named_more_than_once(dtype):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((6, 5)).astype(dtype)
+    order, starts, out = np.array([4, 0, 3, 5, 1, 2]), np.array([0, 1, 4, 6]), np.empty((3, 5), dtype)
+    where = address(values), address(order), address(starts), 3, 5, address(out)
+    grid.native(sums.gathered(dtype))(2, *where)
+    assert_same_bits(out, np.add.reduceat(values[order].astype(np.float64), starts[:-1]).astype(dtype))
