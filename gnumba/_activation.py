@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from ._engine import host, place
+from ._engine import gpu, host, place
 from ._engine.apply import apply, apply_summed
 from ._engine.launch import Scalars, total_of
+from ._engine.remote import Remote
 from ._rule import Elementwise
 
 __all__ = [
@@ -292,8 +293,11 @@ class PReLU(Activation):
             dx, total = apply_summed(self._summed, (dy, x), scalars, out)
             if total is not None:
                 return dx, _as_alpha(alpha, total, x.dtype)
-        share = np.empty_like(place.operand("dy", dy), subok=False)
+        seen = place.operand("dy", dy)
+        share = place.fresh(dy, seen)
         dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
+        if isinstance(share, Remote):
+            return dx, _summed_on_device(share, x, alpha)
         if not slope:
             return dx, _as_alpha(alpha, total_of(share), share.dtype)
         return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
@@ -306,14 +310,29 @@ class PReLU(Activation):
         if slope.dtype != x.dtype:
             raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
         try:
-            spread = np.broadcast_to(slope, x.shape)
+            spread = np.broadcast_to(slope, x.shape, subok=True)
         except ValueError:
             raise ValueError(
                 f"alpha has shape {slope.shape}, expected one that broadcasts to x's, {x.shape}"
             ) from None
-        if slope.size == 1:
+        if slope.size == 1 and not isinstance(slope, Remote):
             return self._by_number, (), slope.astype(np.float64).reshape(1)
         return self._by_array, (spread,), np.empty(0)
+
+
+def _summed_on_device(share: Remote, x: Array, alpha: Any) -> Any:
+    """The shares' sum in α's shape, on the device: an array of α's kind, or of x's for a number."""
+    if isinstance(alpha, Real):
+        result: Any = place.fresh(x, place.operand("x", x), ())
+        gpu.total(share, result)
+        return place.like(x, result)
+    seen = place.seen("alpha", alpha)
+    result = place.fresh(alpha, seen, seen.shape)
+    if seen.size == 1:
+        gpu.total(share, result)
+    else:
+        gpu.summed_along(share, _summed_axes(share, seen.shape), result)
+    return place.like(alpha, result)
 
 
 def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
@@ -323,10 +342,14 @@ def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
 
 def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The sum over the axes along which an array of ``shape`` would be broadcast."""
-    lead = share.ndim - len(shape)
-    axes = [k for k, n in enumerate(share.shape) if k < lead or shape[k - lead] != n]
-    total = np.sum(share, axis=tuple(axes), dtype=np.float64)
+    total = np.sum(share, axis=_summed_axes(share, shape), dtype=np.float64)
     return np.asarray(total, share.dtype).reshape(shape)
+
+
+def _summed_axes(share: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes along which an array of ``shape`` would be broadcast."""
+    lead = share.ndim - len(shape)
+    return tuple(k for k, n in enumerate(share.shape) if k < lead or shape[k - lead] != n)
 
 
 sigmoid = Activation(

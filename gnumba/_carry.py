@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 
 from . import rules
+from ._engine.launch import launch_row
 from ._optimizer import Optimizer
-from ._rule import Rule
+from ._rule import Elementwise, Rule
+from .rules.clipping import scaled
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+TIMES = Elementwise(scaled, ("m",), ("v",), ("factor",))
 
 
 def _tends_to(scalars: Mapping[str, float]) -> float:
@@ -57,4 +62,4 @@ def take_up(optimizer: Optimizer, carried: Mapping[str, tuple[Array, float]]) ->
             m, factor = carried[p.name]
             hyper = optimizer.groups[p.group].values_at(0)
             gain = GAIN[optimizer.rule](optimizer.scalars(1, **hyper))
-            np.multiply(m, factor * gain, out=p.state["v"], dtype=np.float64, casting="same_kind")
+            launch_row(TIMES, (m, p.state["v"]), np.array([factor * gain]))

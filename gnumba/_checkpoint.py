@@ -18,6 +18,7 @@ import numpy as np
 
 from ._atomic import write_whole
 from ._engine import place
+from ._engine.transfer import assign
 from ._packing import check_json, dense, packed, unpacked
 from ._structure import named
 
@@ -161,7 +162,7 @@ def load_checkpoint(
         _check_generator(rng, content["rng"])
     optimizer.load_state_dict(content["optimizer"])
     for name, array in arrays.items():
-        array[...] = tensors[f"params/{name}"]
+        assign(array, tensors[f"params/{name}"])
     if rng is not None:
         _bits(rng).state = content["rng"]
     return content["extra"]

@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 
 from ._engine import place
+from ._engine.gpu import Control, follow
 from ._engine.launch import launch
 from ._engine.norm import largest, norm
-from ._engine.table import Table
+from ._engine.remote import Remote
+from ._engine.table import HOST, Table
 from ._hyper import LIMIT, restored, value_at
 from ._rule import Elementwise
 from ._structure import outline
-from .rules.clipping import clipped, scaled
+from .rules.clipping import clipped, scaled, taken
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCALED = Elementwise(scaled, ("g",), ("g",), ("factor",))
+RESCALED = Elementwise(taken, ("old", "g"), ("old",), scaled=True)  # by a factor that a device knows
 CLIPPED = Elementwise(clipped, ("g",), ("g",), ("limit",))
 POLICIES = ("apply", "skip", "raise")
 
@@ -84,7 +87,7 @@ def largest_float(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).max)
 
 
-def global_norm(grads: Any) -> float:
+def global_norm(grads: Any) -> Any:
     """The L2 norm of all gradients together, √Σg².
 
     One pass, accumulated in float64: 1e8 elements lose nothing, large values do not overflow, and any
@@ -99,7 +102,8 @@ def global_norm(grads: Any) -> float:
     Returns
     -------
     float
-        0.0 for no array; inf or nan if there is one.
+        0.0 for no array; inf or nan if there is one. For CUDA arrays an array of shape () of their
+        kind, float64, which nothing has waited for.
 
     Raises
     ------
@@ -112,10 +116,13 @@ def global_norm(grads: Any) -> float:
     >>> gn.global_norm({"w": np.array([[2.0, 3.0]]), "b": np.array([6.0])})
     7.0
     """
-    return norm((table, 0) for table in _tables(SCALED, _flat("grads", grads)))
+    tables = _tables(SCALED, _flat("grads", grads))
+    if _on_device(tables):
+        return _norm_on_device(tables).given_to(next(x for _, x in _named("grads", grads)))
+    return norm((table, 0) for table in tables)
 
 
-def clip_by_global_norm(grads: Any, max_norm: float) -> float:
+def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     """Scale all gradients, in place, so that their norm together is at most ``max_norm``.
 
     n = √Σg²; where n > max_norm every g is multiplied by max_norm/n; where n is not finite every g
@@ -131,7 +138,7 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> float:
     Returns
     -------
     float
-        The norm before.
+        The norm before; for CUDA arrays an array of shape () of their kind, float64.
 
     Raises
     ------
@@ -154,6 +161,9 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> float:
     """
     limit = value_at(0, "max_norm", max_norm, LIMIT)
     tables = _tables(SCALED, _writable(grads))
+    if _on_device(tables):
+        control = _clip_on_device([(x,) for table in tables for (x,) in table.rows], limit)
+        return control.given_to(next(x for _, x in _named("grads", grads)))
     found = norm((table, 0) for table in tables)
     _scale(tables, clip_factor(found, limit))
     return found
@@ -184,6 +194,9 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
     """
     limit = value_at(0, "max_norm", max_norm, LIMIT)
     for g in _writable(grads):
+        if isinstance(g, Remote):
+            _clip_on_device([(g,)], limit)
+            continue
         table = Table(SCALED, [(g,)])
         _scale([table], clip_factor(norm([(table, 0)]), limit))
 
@@ -215,17 +228,43 @@ def clip_by_value(grads: Any, limit: float) -> None:
     launch([(table, bound) for table in _tables(CLIPPED, _writable(grads))])
 
 
+def _on_device(tables: list[Table]) -> bool:
+    """Whether all live on one device; TypeError if they live in several places."""
+    if tables:
+        place.check_together({f"gradient {k}": table.rows[0][0] for k, table in enumerate(tables)})
+    return bool(tables) and tables[0].ordinal != HOST
+
+
+def _norm_on_device(tables: list[Table], limit: float = -1.0) -> Control:
+    control = Control(tables[0].ordinal)
+    first, *others = (x for table in tables for (x, *_) in table.rows if isinstance(x, Remote))
+    follow(first.ordinal, first.stream, (x.stream for x in others))
+    for table in tables:
+        table.stream = first.stream
+    control.take(tables, 0, first.stream, 1.0, limit, skip=False)
+    return control
+
+
+def _clip_on_device(rows: list[tuple[Array]], limit: float) -> Control:
+    """Scale arrays by what follows from their norm, which the host does not wait for."""
+    tables = _tables(RESCALED, [x for (x,) in rows])
+    control = _norm_on_device(tables, limit)
+    launch([(table, np.ones(1)) for table in tables], control.address)
+    return control
+
+
 def _scale(tables: list[Table], factor: float) -> None:
     if factor != 1.0:
         launch([(table, np.array([factor])) for table in tables])
 
 
 def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
-    """A table a dtype."""
-    alike: dict[np.dtype[Any], list[Array]] = {}
+    """A table a dtype and place; each array is every column."""
+    alike: dict[tuple[np.dtype[Any], str], list[Array]] = {}
     for x in arrays:
-        alike.setdefault(x.dtype, []).append(x)
-    return [Table(function, [(x,) for x in members]) for members in alike.values()]
+        alike.setdefault((x.dtype, place.where(x)), []).append(x)
+    columns = len(function.columns)
+    return [Table(function, [(x,) * columns for x in members]) for members in alike.values()]
 
 
 def _writable(grads: Any) -> list[Array]:

@@ -7,10 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 
 from ._activation import Activation
 from ._dropout import Dropout
-from ._engine import cache, host, place, threads
+from ._engine import cache, device, driver, grid, host, place, threads
 from ._optimizer import Optimizer
 from ._phases import Phases
 from ._rule import Elementwise
@@ -18,6 +19,7 @@ from ._version import __version__
 
 __all__ = ["info", "inspect", "precompile"]
 
+WITH_CUDA = (*host.TARGETS, "cuda")
 PACKAGES = ("numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
 
 
@@ -46,29 +48,39 @@ def info() -> dict[str, Any]:
         "threads": threads.count(),
         "threading_layer": threads.layer()
         or ("tbb, when first needed" if threads.load_tbb() else "chosen by numba when first needed"),
-        "cuda": "not used: this version computes on host arrays",
+        "cuda": driver.devices() if not driver.missing() else f"not usable: {driver.missing()}",
         "cache_folder": str(cache.folder()) if cache.folder() else "none: no folder is private and writable",
         "parallel_from_bytes": threads.parallel_from(),
         "parallel_from_bytes_transcendental": threads.parallel_from() // 4,
     }
 
 
-def inspect(rule: Elementwise, target: str = "cpu", dtype: Any = "float32") -> dict[str, str]:
+def inspect(
+    rule: Elementwise, target: str = "cpu", dtype: Any = "float32", cc: tuple[int, int] = (9, 0)
+) -> dict[str, Any]:
     """The kernel that runs for a rule or activation, as compiled.
 
     Parameters
     ----------
     rule : Rule or Activation
         An activation shows its forward kernel.
-    target : {"cpu", "parallel"}
-        What it is compiled for.
+    target : {"cpu", "parallel", "cuda"}
+        What it is compiled for; ``"cuda"`` needs no GPU, only the extras ``gnumba[cuda13,inspect]``.
     dtype : {"float32", "float64"}
         The arrays' dtype.
+    cc : tuple of int
+        The compute capability of the GPU to compile for.
 
     Returns
     -------
     dict
-        ``"llvm"`` and ``"asm"``: text.
+        ``"llvm"`` and ``"asm"``: text. For ``"cuda"`` ``"ptx"`` and ``"sass"``, text, and a thread's
+        ``"registers"`` and bytes of ``"stack"``.
+
+    Raises
+    ------
+    RuntimeError
+        If numba-cuda or a disassembler is missing; it says how to get it.
 
     Examples
     --------
@@ -76,7 +88,12 @@ def inspect(rule: Elementwise, target: str = "cpu", dtype: Any = "float32") -> d
     >>> sorted(gn.inspect(gn.relu))
     ['asm', 'llvm']
     """
-    return host.inspect(_function(rule), place.checked_dtype(dtype), host.checked_target(target))
+    function, made = _function(rule), place.checked_dtype(dtype)
+    if host.checked_target(target, WITH_CUDA) != "cuda":
+        return host.inspect(function, made, target)
+    _check_compiler()
+    kernel = grid.flat if isinstance(function, (Activation, Dropout)) else grid.sweep
+    return device.report(kernel(function, made), device.arch_of(cc))
 
 
 def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str | None = None) -> None:
@@ -88,8 +105,9 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
         Of an activation, forward, derivative and backward are compiled; of phases, every rule.
     dtype : {"float32", "float64"}
         The arrays' dtype.
-    target : {"cpu", "parallel"}, optional
-        Both by default.
+    target : {"cpu", "parallel", "cuda"}, optional
+        ``"cpu"`` and ``"parallel"`` by default. ``"cuda"`` is for the GPUs that are here; where there
+        are none, for compute capability 9.0.
 
     Examples
     --------
@@ -97,14 +115,32 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     >>> gn.precompile(gn.relu, target="cpu")
     """
     made = place.checked_dtype(dtype)
-    targets = host.TARGETS if target is None else (host.checked_target(target),)
-    if isinstance(optimizer_or_activation, (Activation, Dropout)):
+    targets = host.TARGETS if target is None else (host.checked_target(target, WITH_CUDA),)
+    if target == "cuda":
+        _precompile_cuda(optimizer_or_activation, made)
+    elif isinstance(optimizer_or_activation, (Activation, Dropout)):
         for function in optimizer_or_activation.functions:
             host.flat(function, made)  # one kernel serves both targets
     else:
         for function in _functions(optimizer_or_activation):
             for each in targets:
                 host.sweep(function, made, each)
+
+
+def _precompile_cuda(thing: Any, dtype: np.dtype[Any]) -> None:
+    _check_compiler()
+    if isinstance(thing, (Activation, Dropout)):
+        bodies = [grid.flat(function, dtype) for function in thing.functions]
+    else:
+        bodies = [grid.sweep(function, dtype) for function in _functions(thing)]
+    for arch in driver.architectures():
+        for body in bodies:
+            device.cubin(body, arch)
+
+
+def _check_compiler() -> None:
+    if lack := device.missing():
+        raise driver.CudaError(f"target='cuda' cannot be used: {lack}")
 
 
 def _function(thing: Any) -> Elementwise:

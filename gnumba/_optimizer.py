@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from ._clipping import Guard, clip_factor, is_finite, norm_of_gradients
-from ._engine import place
+from ._engine import gpu, place
 from ._engine.binding import Binding
+from ._engine.driver import Later
+from ._engine.gpu import Control
 from ._engine.launch import launch
-from ._engine.table import PickedRows, Table
+from ._engine.remote import Remote
+from ._engine.table import HOST, PickedRows, Table
+from ._engine.transfer import assign, filled, on_host
 from ._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at
 from ._rows import Rows
 from ._rule import Rule
@@ -37,10 +41,12 @@ class Optimizer:
     t : int
         Steps taken.
     skipped : int
-        Steps that were not taken, for inf or nan in the gradients (``nonfinite="skip"``).
-    grad_norm : float or None
+        Steps that were not taken, for inf or nan in the gradients (``nonfinite="skip"``). On a CUDA
+        device, whether the last one was is heard when this or ``t`` is read, or at the next step.
+    grad_norm : float, array of shape () or None
         The last step's norm of all gradients, before clipping and after ``grad_scale``; None where
-        nothing asked for it (neither ``max_norm`` nor ``nonfinite``).
+        nothing asked for it (neither ``max_norm`` nor ``nonfinite``). For CUDA arrays it stays on
+        the device, an array of their kind: ``float(opt.grad_norm)`` waits for it.
     lr : float
         The learning rate of the next step (the first group's); setting it sets every group and
         replaces a schedule.
@@ -50,6 +56,7 @@ class Optimizer:
 
     ranges: Mapping[str, Range] = MappingProxyType({})
     _plan: list[Update]
+    _control: Control | None  # the norm of gradients on a device, once there was one
 
     def __init__(
         self,
@@ -61,14 +68,16 @@ class Optimizer:
         nonfinite: str = "apply",
     ) -> None:
         self.rule = rule
-        self.t = self.skipped = 0
-        self.grad_norm: float | None = None
+        self._t = self._skipped = 0
+        self._norm: float | Control | None = None
+        self._pending: tuple[Later, list[Parameter]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._names = tuple(hyper)
         self._grouped = are_groups(params)
         self.groups = groups(params, hyper, self.ranges)
         self._parameters = list(self._enumerate())
         self._see()
+        self._check_places(self._guard)
         for p in self._parameters:
             p.state = {name: self._first_state(name, p.array) for name in rule.state}
         self._lay_out()
@@ -110,19 +119,56 @@ class Optimizer:
         FloatingPointError
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
-        scale = grad_scale if grad_scale == 1.0 else value_at(self.t, "grad_scale", grad_scale, POSITIVE)
+        if self._pending:
+            self._settle()
+        scale = grad_scale if grad_scale == 1.0 else value_at(self._t, "grad_scale", grad_scale, POSITIVE)
         gradients = self._matched(grads)
         _views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
-        factor = self._factor(gradients, sparse, scale)
+        factor, control = self._factor(gradients, sparse, scale)
         if factor is None:
-            self.skipped += 1
+            self._skipped += 1
             return
-        launch([(each.part(), self._scalars(each, factor)) for each in self._plan + sparse])
-        self.t += 1
+        launch([(each.part(), self._scalars(each, factor)) for each in self._plan + sparse], control)
+        if self._control and control and self._guard.nonfinite == "skip":
+            self._pending = self._control.later(), missing
+        else:
+            self._take(missing)
+
+    def _take(self, missing: list[Parameter]) -> None:
+        """Count a step that was taken, in which these parameters had no gradient."""
+        self._t += 1
         if missing:
             for p in missing:
                 p.missed += 1
             self._plan = self._planned()
+
+    def _settle(self) -> None:
+        """Hear from the device whether the last step was taken."""
+        if self._pending:
+            (go, missing), self._pending = self._pending, None
+            if go.read():
+                self._take(missing)
+            else:
+                self._skipped += 1
+
+    @property
+    def t(self) -> int:
+        """Steps taken."""
+        self._settle()
+        return self._t
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were not taken, for inf or nan in the gradients."""
+        self._settle()
+        return self._skipped
+
+    @property
+    def grad_norm(self) -> Any:
+        """The last step's norm of all gradients, or None; on a device an array there, and no waiting."""
+        if not isinstance(self._norm, Control):
+            return self._norm
+        return self._norm.given_to(next(p.given for p in self._parameters if p.on_device))
 
     def _bind(self, gradients: tuple[Any, ...]) -> tuple[list[Array], list[Parameter], list[Update]]:
         """Check every gradient and bind it to its parameter's row.
@@ -134,10 +180,13 @@ class Optimizer:
         for table, _, _ in self._tables:
             table.strided.clear()  # each row is bound anew
         views, missing, sparse = [], [], []
+        streams: dict[int, list[int]] = {}  # by device: where its arrays are being worked on
         k = self._binding.bind(held, gradients, 0)
         while k < len(gradients):
             p, g = self._parameters[k], gradients[k]
-            p.check_held(held[k])
+            now = p.check_held(held[k])
+            if p.on_device:
+                streams.setdefault(now.ordinal, []).append(now.stream)
             if g is None:
                 p.table.leave_out(p.row)
                 missing.append(p)
@@ -154,29 +203,69 @@ class Optimizer:
                 p.table.bind(p.row, g)
                 views.append(g)
             k = self._binding.bind(held, gradients, k + 1)
+        if streams:
+            self._put_on_streams(streams, views, sparse)
         return views, missing, sparse
 
-    def _factor(self, gradients: tuple[Any, ...], sparse: list[Update], scale: float) -> float | None:
-        """What the gradients bound now are multiplied by; None if there is to be no step."""
+    def _put_on_streams(self, streams: dict[int, list[int]], views: list[Any], sparse: list[Update]) -> None:
+        """Each device's work goes on its first parameter's stream, after what makes the gradients."""
+        for at in (view for view in views if isinstance(view, Remote)):
+            streams[at.ordinal].append(at.stream)
+        for ordinal, (stream, *others) in streams.items():
+            gpu.follow(ordinal, stream, others)
+            for table in (*(table for table, _, _ in self._tables), *(update.table for update in sparse)):
+                if table.ordinal == ordinal:
+                    table.stream = stream
+
+    def _factor(
+        self, gradients: tuple[Any, ...], sparse: list[Update], scale: float
+    ) -> tuple[float | None, int]:
+        """What the gradients bound now are multiplied by; None if there is to be no step.
+
+        On a device it is known there only: the address of what says so comes second, or 0.
+        """
         if not self._guard.looks:
-            self.grad_norm = None
-            return 1.0 / scale
-        limit = self._guard.limit(self.t)
+            self._norm = None
+            return 1.0 / scale, 0
+        limit = self._guard.limit(self._t)
         tables = [table for table, _, _ in self._tables] + [update.table for update in sparse]
+        if tables[0].ordinal != HOST:
+            return 1.0, self._norm_on_device(tables, gradients, scale, limit)
         found, finite = norm_of_gradients(tables, scale)
         if not finite and self._guard.nonfinite == "raise":
-            raise FloatingPointError(
-                f"gradient of {self._first_bad(gradients, scale)} holds inf or nan, expected finite numbers"
-            )
-        self.grad_norm = found
+            raise self._not_finite(gradients, scale)
+        self._norm = found
         if not finite and self._guard.nonfinite == "skip":
-            return None
-        return (1.0 if self._guard.max_norm is None else clip_factor(found, limit)) / scale
+            return None, 0
+        return (1.0 if self._guard.max_norm is None else clip_factor(found, limit)) / scale, 0
 
-    def _first_bad(self, gradients: tuple[Any, ...], scale: float) -> str:
+    def _norm_on_device(
+        self, tables: list[Table], gradients: tuple[Any, ...], scale: float, limit: float
+    ) -> int:
+        """Put the norm before the step; where the step finds what follows from it."""
+        guard, stream = self._guard, tables[0].stream
+        if self._control is None:
+            self._control = Control(tables[0].ordinal)
+        limit = -1.0 if guard.max_norm is None else limit
+        self._control.take(tables, 1, stream, scale, limit, guard.nonfinite == "skip")
+        if guard.nonfinite == "raise" and not self._control.read()[1]:
+            raise self._not_finite(gradients, scale)
+        self._norm = self._control
+        return int(self._control.address)
+
+    def _not_finite(self, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
         pairs = zip(self._parameters, gradients, strict=True)
         seen = ((p.name, place.seen(p.name, getattr(g, "values", g))) for p, g in pairs if g is not None)
-        return next((name for name, g in seen if not is_finite(g, scale)), "all parameters together")
+        values = ((name, on_host(g) if isinstance(g, Remote) else g) for name, g in seen)
+        bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
+        return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")
+
+    def _check_places(self, guard: Guard) -> None:
+        """ValueError if there is a norm to be taken of gradients in several places."""
+        places = sorted({place.where(p.array) for p in self._parameters})
+        if guard.looks and len(places) > 1:
+            name = "nonfinite" if guard.max_norm is None else "max_norm"
+            raise ValueError(f"{name} is given and parameters live in {places}, expected one place for all")
 
     def _held(self) -> tuple[Any, ...]:
         """What the containers hold by now, in the order of the parameters."""
@@ -231,7 +320,9 @@ class Optimizer:
 
     @max_norm.setter
     def max_norm(self, value: Any) -> None:
-        self._guard = Guard(value, self.nonfinite)
+        guard = Guard(value, self.nonfinite)
+        self._check_places(guard)
+        self._guard = guard
 
     @property
     def nonfinite(self) -> str:
@@ -240,7 +331,9 @@ class Optimizer:
 
     @nonfinite.setter
     def nonfinite(self, value: str) -> None:
-        self._guard = Guard(self.max_norm, value)
+        guard = Guard(self.max_norm, value)
+        self._check_places(guard)
+        self._guard = guard
 
     # State.
 
@@ -262,7 +355,7 @@ class Optimizer:
             "max_norm": None if self.max_norm is None else saved(self.max_norm),
             "groups": {g["name"]: {name: saved(g[name]) for name in self._names} for g in self.groups},
             "state": {
-                p.name: {"updates": self.t - p.missed, **{name: s.copy() for name, s in p.state.items()}}
+                p.name: {"updates": self.t - p.missed} | {name: on_host(s) for name, s in p.state.items()}
                 for p in self._parameters
             },
         }
@@ -304,8 +397,9 @@ class Optimizer:
         for p in self._parameters:
             p.missed = int(state["t"]) - int(state["state"][p.name]["updates"])
             for name, array in p.state.items():
-                array[...] = state["state"][p.name][name]
-        self.t, self.skipped, self._guard = int(state["t"]), int(state["skipped"]), guard
+                given = state["state"][p.name][name]
+                assign(array, given if isinstance(given, np.ndarray) else place.seen(name, given))
+        self._t, self._skipped, self._guard = int(state["t"]), int(state["skipped"]), guard
         self._plan = self._planned()
 
     # Parameters.
@@ -327,15 +421,15 @@ class Optimizer:
             p.see(self._memory.arrays[p.name])
 
     def _first_state(self, name: str, array: Array) -> Array:
-        return np.full_like(array, self.rule.initial.get(name, 0.0), subok=False)
+        return filled(array, self.rule.initial.get(name, 0.0))
 
     def _lay_out(self) -> None:
-        """Make the tables: parameters of one group and dtype, until a step binds their gradients."""
-        members: dict[tuple[int, np.dtype[Any]], list[Parameter]] = {}
+        """Make the tables: parameters of one group, dtype and place, until a step binds their gradients."""
+        members: dict[tuple[int, np.dtype[Any], str], list[Parameter]] = {}
         for p in self._parameters:
-            members.setdefault((p.group, p.dtype), []).append(p)
-        self._tables = []
-        for (group, _), chosen in members.items():
+            members.setdefault((p.group, p.dtype, place.where(p.array)), []).append(p)
+        self._tables, self._control = [], None
+        for (group, _, _), chosen in members.items():
             table = Table(self.rule, [(p.array, p.array, *p.state.values()) for p in chosen])
             for row, p in enumerate(chosen):
                 p.table, p.row = table, row
@@ -346,10 +440,12 @@ class Optimizer:
     # Copies: tables hold addresses, so a copy makes its own.
 
     def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        norm = self._norm.read()[0] if isinstance(self._norm, Control) else self._norm
         return {
-            name: value
+            name: norm if name == "_norm" else value
             for name, value in self.__dict__.items()
-            if name not in ("_tables", "_plan", "_binding", "_memory")
+            if name not in ("_tables", "_plan", "_binding", "_memory", "_control")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

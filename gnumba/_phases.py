@@ -273,7 +273,7 @@ class Phases:
         self._before, skipped, norm = self.t, self.optimizer.skipped, self.optimizer.grad_norm
         del self.optimizer
         made = self._optimizer_of(self.phase + 1)
-        made.skipped, made.grad_norm = skipped, norm
+        made._skipped, made._norm = skipped, norm
         take_up(made, carried)
         self._enter(self.phase + 1, made)
         lr = f", lr {self.lr:g}" if "lr" in made.groups[0] else ""

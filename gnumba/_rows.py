@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place
+from ._engine import gpu, place, transfer
+from ._engine.remote import Remote, uploaded
 
 __all__ = ["Rows"]
 
@@ -23,7 +24,8 @@ class Rows:
     ----------
     indices : array of int, shape (k,)
         Which rows; negative ones count from the end. Rows named more than once have their values
-        summed first, in float64 and in the order given.
+        summed first, in float64 and in the order given. On a CUDA device they are read from it,
+        which waits; on the host they cost no waiting.
     values : array, shape (k, ...)
         Their gradients, of the parameter's dtype and row shape. Neither is ever written.
 
@@ -48,7 +50,7 @@ class Rows:
     """
 
     def __init__(self, indices: Any, values: Any) -> None:
-        rows = np.asarray(indices)
+        rows = transfer.numbers("indices", indices)
         if rows.size == 0 and not hasattr(indices, "dtype"):
             rows = rows.astype(np.int64)  # an empty list
         if rows.dtype.kind not in "iu":
@@ -63,6 +65,7 @@ class Rows:
 
     def of(self, name: str, parameter: Array) -> tuple[Array, Array]:
         """Which rows of the parameter, each once, and their gradients; checked against it."""
+        place.check_together({f"parameter {name}": parameter, f"gradient of {name}": self._seen})
         if self._seen.dtype != parameter.dtype:
             dtypes = f"{self._seen.dtype}, expected its parameter's, {parameter.dtype}"
             raise TypeError(f"gradient of {name} has dtype {dtypes}")
@@ -78,10 +81,21 @@ class Rows:
             raise IndexError(f"gradient of {name} has row {wrong}, expected rows of its {count}")
         rows = rows.astype(np.int64)
         rows[rows < 0] += count
-        return _each_once(rows, np.ascontiguousarray(self._seen))
+        return _each_once(rows, dense_rows(self._seen))
 
     def __repr__(self) -> str:
         return f"Rows({self._rows.size} rows, values of shape {self._seen.shape})"
+
+
+def dense_rows(values: Array) -> Array:
+    """The same values in C order: themselves if they are."""
+    if values.flags.c_contiguous:
+        return values
+    if not isinstance(values, Remote):
+        return np.ascontiguousarray(values)
+    dense = uploaded(np.empty(values.shape, values.dtype), values.ordinal, values.stream)
+    gpu.assign(dense, values)
+    return dense
 
 
 def _each_once(rows: Array, values: Array) -> tuple[Array, Array]:
@@ -89,6 +103,8 @@ def _each_once(rows: Array, values: Array) -> tuple[Array, Array]:
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
     first = np.flatnonzero(np.diff(rows, prepend=-1))
+    if isinstance(values, Remote):
+        return rows[first], gpu.gathered(values, order, np.append(first, rows.size))
     summed = values[order[first]]
     counts = np.diff(first, append=rows.size)
     several = counts > 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._engine import place
+from ._engine.remote import Remote
 from ._engine.table import Table
 from ._structure import Group, values_of
 
@@ -28,15 +29,18 @@ class Parameter:
 
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
-        self.array, self.dtype = array, array.dtype
+        self.array, self.dtype, self.on_device = array, array.dtype, isinstance(array, Remote)
         self.layout = place.layout(array)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("table", "layout")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("table", "layout", "array")
+        }
 
-    def check_held(self, held: Any) -> None:
-        """ValueError unless the container holds the array it held, writable and where it was."""
-        moved = place.layout(place.seen(self.name, self.given)) != self.layout
+    def check_held(self, held: Any) -> Any:
+        """The array as it is now; ValueError unless the container holds it, writable and where it was."""
+        now = place.seen(self.name, self.given)
+        moved = place.layout(now) != self.layout
         if held is not self.given or moved:
             raise ValueError(
                 f"parameter {self.name} is no longer the array the optimizer was given: "
@@ -44,6 +48,7 @@ class Parameter:
             )
         if not self.array.flags.writeable:
             raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
+        return now
 
 
 class Update:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ._activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
 from ._engine import place
+from ._engine.transfer import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
 
 __all__ = [
@@ -69,7 +70,7 @@ def _made(draw: Callable[[np.random.Generator], Any], rng: Any, dtype: Any, like
     """What ``draw`` makes of a generator, in the dtype and kind asked for."""
     dtype = place.checked_dtype(dtype) if like is None else place.seen("like", like).dtype
     made = np.asarray(draw(generator(rng)), dtype, order="C")
-    return made if like is None or isinstance(like, np.ndarray) else place.like(like, made)
+    return made if like is None or isinstance(like, np.ndarray) else placed(like, made)
 
 
 def _uniform_of(std: float, shape: Any, rng: Any, dtype: Any, like: Any) -> Any:

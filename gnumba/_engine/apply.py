@@ -8,8 +8,8 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import place
-from .launch import Scalars, launch, launch_flat
-from .table import Table
+from .launch import Scalars, launch_flat, launch_row
+from .transfer import assign
 
 Array = Any  # whatever place.operand takes
 
@@ -41,6 +41,8 @@ def apply_summed(
 ) -> tuple[Any, float | None]:
     """The short way of a function with ``summed``: the output and the sum; None if that cannot be gone."""
     first = inputs[0]
+    if type(first) is not np.ndarray:
+        return None, None
     if out is first:
         y, found = out, launch_flat(function.onto(function.writes[0], function.reads[0]), inputs, scalars)
     else:
@@ -61,15 +63,16 @@ def _apply_checked(
     place.check_alike(arrays)
     views, result = tuple(arrays.values()), function.writes[0]
     if out is None:
-        y = np.empty_like(views[0], subok=False)
-        launch([(Table(function, [(*views, y, *also)]), scalars)])
-        return place.like(next(iter(inputs.values())), y)
+        first = next(iter(inputs.values()))
+        y = place.fresh(first, views[0])
+        launch_row(function, (*views, y, *also), scalars)
+        return place.like(first, y)
     y = place.check_out("out", out, views[0])
     over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
     if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
-        y[...] = _apply_checked(function, dict(arrays), scalars, None, also)
+        assign(y, place.seen("result", _apply_checked(function, dict(arrays), scalars, None, also)))
     elif over:
-        launch([(Table(function.onto(result, over), [(*views, *also)]), scalars)])
+        launch_row(function.onto(result, over), (*views, *also), scalars)
     else:
-        launch([(Table(function, [(*views, y, *also)]), scalars)])
+        launch_row(function, (*views, y, *also), scalars)
     return out

@@ -11,27 +11,39 @@ from typing import Any
 import numpy as np
 
 from .._rule import Elementwise
-from . import host, objects, place, threads
-from .table import Table, address, by_lines
+from . import gpu, host, objects, place, threads
+from .remote import Remote
+from .table import HOST, Table, address, by_lines
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Scalars = np.ndarray[Any, np.dtype[np.float64]]  # in the order of function.scalars
 
 
-def launch(work: list[tuple[Table, Scalars]]) -> None:
+def launch(work: list[tuple[Table, Scalars]], control: int = 0) -> None:
     """Run each table's function over its rows, in place; every array has been checked before.
 
     All kernels are made before the first runs, so that a rule that does not compile changes nothing.
+    ``control`` is where a device's memory says whether to, and the gradients' factor.
     """
-    ready = [(table, scalars, *_kernels(table)) for table, scalars in work]
+    ready = [(table, scalars, *_kernels(table, control)) for table, scalars in work]
     for table, scalars, (sweep, pieces, first), walk in ready:
         sweep(table.addresses, pieces, first, scalars)
         if table.strided:
             walk(table, scalars)
 
 
-def _kernels(table: Table) -> tuple[Any, Any]:
+def launch_row(function: Elementwise, row: tuple[Array, ...], scalars: Scalars) -> None:
+    """The same for one row of arrays."""
+    if isinstance(row[0], Remote):
+        gpu.over_row(function, row, scalars)
+    else:
+        launch([(Table(function, [row]), scalars)])
+
+
+def _kernels(table: Table, control: int) -> tuple[Any, Any]:
     """What runs on the table: the sweep with its pieces, and a walk for the rows that need it."""
+    if table.ordinal != HOST:
+        return gpu.kernels(table, control)
     target = place.target_for(table.traffic)
     if not table.strided:
         return table.ready(target), None
@@ -50,7 +62,7 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
 
     A function with ``summed`` gets all arrays but the one to be summed, and returns (done, sum).
     """
-    known = _SHORT.get(getattr(arrays[0], "dtype", None))
+    known = _SHORT.get(arrays[0].dtype) if type(arrays[0]) is np.ndarray else None
     if known is None:
         return False
     model, kernels = known

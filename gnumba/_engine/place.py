@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import driver, remote, threads
 from .host import checked_target
+from .remote import DeviceArray, Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-NO_CUDA = "is a CUDA array; this version of gnumba computes on host arrays only"
 
 _forced: dict[int, str] = {}  # by thread; empty, and so quick to look at, but inside use_target
 
@@ -36,10 +36,16 @@ def target_of(*arrays: Any) -> str:
 
     Returns
     -------
-    {"cpu", "parallel"}
-        ``"parallel"`` from 768 KiB of arrays on (8 MiB under numba's workqueue threading layer,
-        which is slow to start), ``"cpu"`` below it, or what ``use_target`` says. A computation
-        with transcendental functions goes parallel from a quarter of that.
+    {"cpu", "parallel", "cuda"}
+        ``"cuda"`` for CUDA arrays. For host arrays ``"parallel"`` from 768 KiB of them on (8 MiB under
+        numba's workqueue threading layer, which is slow to start), ``"cpu"`` below it, or what
+        ``use_target`` says. A computation with transcendental functions goes parallel from a quarter
+        of that.
+
+    Raises
+    ------
+    TypeError
+        If the arrays live in different places.
 
     Examples
     --------
@@ -47,7 +53,11 @@ def target_of(*arrays: Any) -> str:
     >>> gn.target_of(np.zeros(10))
     'cpu'
     """
-    return target_for(sum(seen(f"array {k}", a).nbytes for k, a in enumerate(arrays)))
+    views = {f"array {k}": seen(f"array {k}", a) for k, a in enumerate(arrays)}
+    check_together(views)
+    if any(isinstance(view, Remote) for view in views.values()):
+        return "cuda"
+    return target_for(sum(view.nbytes for view in views.values()))
 
 
 def target_for(traffic: int) -> str:
@@ -110,15 +120,69 @@ def seen(name: str, x: Any) -> Array:
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain array")
         return _check_dtype(name, x)
+    given, x = x, x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
     if hasattr(x, "__cuda_array_interface__"):
-        raise TypeError(f"{name} {NO_CUDA}")
+        return _check_dtype(name, seen_on_device(name, x, given))
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"{name} is of type {type(x).__name__}, expected an array")
-    x = x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
     try:
         return _check_dtype(name, np.from_dlpack(x))
     except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
+
+
+def seen_on_device(name: str, x: Any, given: Any) -> Remote:
+    """The same of an array on a CUDA device."""
+    try:
+        driver.get()
+    except driver.CudaError as error:
+        raise driver.CudaError(f"{name} is a CUDA array, and {error}") from None
+    interface = x.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise TypeError(f"{name} is a masked array, expected a plain array")
+    address, read_only = interface["data"]
+    ordinal = _ordinal(x, address)
+    return remote.view(
+        given,
+        address,
+        interface["shape"],
+        interface.get("strides"),
+        np.dtype(interface["typestr"]),
+        ordinal,
+        _stream(x, interface, ordinal),
+        not read_only,
+    )
+
+
+def _ordinal(x: Any, address: int) -> int:
+    """The device of an array: CuPy's and PyTorch's say so, for others the driver does."""
+    about = getattr(x, "device", None)
+    known = getattr(about, "id", getattr(about, "index", None))
+    if isinstance(known, int):
+        return known
+    return driver.get().device_of(address) if address else 0
+
+
+def _stream(x: Any, interface: dict[str, Any], ordinal: int) -> int:
+    """The stream that the array's library works on now; 0 is the default one."""
+    library = sys.modules.get(type(x).__module__.partition(".")[0])
+    if library is not None and library.__name__ == "torch":
+        return int(library.cuda.current_stream(ordinal).cuda_stream)
+    stream = interface.get("stream")
+    return 0 if stream in (None, 1) else int(stream)
+
+
+def where(x: Array) -> str:
+    """Where an array lives, in words."""
+    return f"CUDA device {x.ordinal}" if isinstance(x, Remote) else "host memory"
+
+
+def check_together(arrays: Mapping[str, Array]) -> None:
+    """TypeError unless all arrays live where the first does."""
+    (first, x), *others = arrays.items() or [("", np.empty(0))]
+    for name, other in others:
+        if where(other) != where(x):
+            raise TypeError(f"{name} is in {where(other)}, expected {first}'s place, {where(x)}")
 
 
 def _check_dtype(name: str, x: Array) -> Array:
@@ -139,6 +203,8 @@ def operand(name: str, x: Any) -> Array:
 
 def like(x: Any, result: Array) -> Any:
     """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
+    if isinstance(result, Remote):
+        return result.given
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
         return result[()] if result.ndim == 0 else result
     library = sys.modules[type(x).__module__.partition(".")[0]]
@@ -146,8 +212,40 @@ def like(x: Any, result: Array) -> Any:
     return namespace.from_dlpack(result)
 
 
+def fresh(
+    x: Any, view: Array, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """New memory where ``view`` lives, which is ``x`` as it is seen: laid out as it, or of another shape.
+
+    On a device it is that of an array of x's own kind, which `like` gives back.
+    """
+    dtype = dtype or view.dtype
+    if isinstance(view, Remote):
+        return seen("result", _new_on_device(x, view, shape, dtype))
+    return np.empty_like(view, subok=False) if shape is None else np.empty(shape, dtype)
+
+
+def _new_on_device(x: Any, view: Remote, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Any:
+    library = type(x).__module__.partition(".")[0]
+    if library == "cupy":
+        with x.device:
+            cupy = sys.modules["cupy"]
+            return cupy.empty_like(x) if shape is None else cupy.empty(shape, dtype)
+    if library == "torch":
+        torch, plain = sys.modules["torch"], x.detach()
+        kind = getattr(torch, dtype.name)
+        return torch.empty_like(plain) if shape is None else plain.new_empty(shape, dtype=kind)
+    shape = view.shape if shape is None else shape
+    if library in ("numba", "numba_cuda"):
+        cuda = sys.modules["numba"].cuda
+        with cuda.gpus[view.ordinal]:
+            return cuda.device_array(shape, dtype)
+    return DeviceArray(shape, dtype, view.ordinal, view.stream)
+
+
 def check_alike(arrays: Mapping[str, Array]) -> None:
-    """All arrays must have the dtype and shape of the first."""
+    """All arrays must have the place, dtype and shape of the first."""
+    check_together(arrays)
     (first, x), *others = arrays.items()
     for name, other in others:
         if other.dtype != x.dtype:
@@ -209,6 +307,7 @@ def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
 def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
     """The gradient of ``parameter`` as an array of its shape and dtype."""
     g = seen(f"gradient of {name}", gradient)
+    check_together({f"parameter {name}": parameter, f"gradient of {name}": g})
     if g.dtype != parameter.dtype:
         raise TypeError(
             f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"

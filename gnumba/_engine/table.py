@@ -13,9 +13,11 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import host, threads
+from .remote import Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Array, ...]
+HOST = -1  # the ordinal of no device
 BLOCK = 4096  # elements: what is added up at a time, however the work is dealt
 
 
@@ -38,6 +40,10 @@ class Table:
 
     def _set_sizes(self, sizes: Array) -> None:
         self._sizes, self.size = sizes, int(sizes.sum())
+        first = self.rows[0][0]
+        self.ordinal = first.ordinal if isinstance(first, Remote) else HOST
+        self.stream = first.stream if isinstance(first, Remote) else 0
+        self.on_device: list[Any] = []  # what of the table, and of parts of it, is kept there
         self.traffic = self.size * host.cost(self.function, self.dtype)
         self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
 
@@ -67,6 +73,11 @@ class Table:
         for k in set(range(len(self.rows))) - rows:
             part.leave_out(k)
         return part
+
+    @property
+    def pieces(self) -> Array:
+        """What blocks of a GPU take one at a time, as (row, lo, hi)."""
+        return self.blocks
 
     @functools.cached_property
     def blocks(self) -> Array:
@@ -109,7 +120,7 @@ class PickedRows(Table):
             rows = zip(*picks, strict=True)
             super().__init__(function, [tuple(map(operator.getitem, whole, row)) for row in rows])
             return
-        self.function, self.dtype, self.strided = function, whole[0].dtype, {}
+        self.function, self.dtype, self.strided, self.rows = function, whole[0].dtype, {}, [whole]
         starts = [address(a) + pick * a.strides[0] for a, pick in zip(whole, picks, strict=True)]
         self.addresses = np.stack(starts, axis=1)
         self._set_sizes(np.full(indices.size, whole[0][:1].size))

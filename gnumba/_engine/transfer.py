@@ -1,0 +1,47 @@
+"""Values from one place to another: into arrays that are there, or into new ones beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import gpu, place
+from .remote import Remote, downloaded
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def assign(x: Array, values: Array) -> None:
+    """Write values to an array of their shape, wherever the two live."""
+    if isinstance(x, Remote):
+        gpu.assign(x, values)
+    else:
+        x[...] = downloaded(values) if isinstance(values, Remote) else values
+
+
+def placed(x: Any, values: Array) -> Any:
+    """Host values as a new array of x's kind, where x lives."""
+    view = place.seen("like", x)
+    if not isinstance(view, Remote):
+        return place.like(x, values)
+    there = place.fresh(x, view, values.shape)
+    assign(there, values)
+    return place.like(x, there)
+
+
+def filled(x: Array, value: float) -> Array:
+    """A new array laid out as ``x``, where x lives, full of one value."""
+    return gpu.filled(x, value) if isinstance(x, Remote) else np.full_like(x, value, subok=False)
+
+
+def on_host(x: Array) -> Array:
+    """A copy in host memory; waits for a device."""
+    return downloaded(x) if isinstance(x, Remote) else x.copy()
+
+
+def numbers(name: str, x: Any) -> Array:
+    """A sequence of numbers of any dtype as a NumPy array; waits for a device if it lives there."""
+    if isinstance(x, np.ndarray) or not hasattr(x, "__cuda_array_interface__"):
+        return np.asarray(x)
+    return downloaded(place.seen_on_device(name, x, x))

@@ -1,0 +1,127 @@
+"""A CUDA driver made of host memory, on which kernels run natively, and arrays that claim to be on it.
+
+All of the host's part of CUDA can be tried so where there is no GPU: what is checked, uploaded, ordered
+and launched is what a GPU would be given. Every call is recorded.
+"""
+
+import contextlib
+import ctypes
+
+import numpy as np
+
+from gnumba._engine import grid
+
+
+class Memory:
+    """Bytes that a device would have."""
+
+    def __init__(self, nbytes):
+        self.bytes = np.full(nbytes + 16, 0xAA, np.uint8)  # what is never written must not be read
+        self.address = -(-self.bytes.ctypes.data // 16) * 16
+
+
+class FakeCuda:
+    """The `Driver` protocol; work is done at once, in the order in which it is given."""
+
+    def __init__(self):
+        self.calls = []
+
+    def names(self, *, without=("allocate", "zero")):
+        """What was called, in order, since `forget`."""
+        return [name for name, *_ in self.calls if name not in without]
+
+    def launched(self):
+        """The kernels that were launched, and on which streams."""
+        return [(call[1].name, call[2]) for call in self.calls if call[0] == "launch"]
+
+    def forget(self):
+        self.calls.clear()
+
+    def device_of(self, address):
+        return 0
+
+    def multiprocessors(self, device):
+        return 2
+
+    def load(self, device, body):
+        grid.native(body)
+        return body
+
+    def launch(self, device, kernel, blocks, stream, arguments):
+        self.calls.append(("launch", kernel, stream))
+        words = iter(zip(arguments.words, arguments.kinds, strict=True))
+
+        def number():
+            word, kind = next(words)
+            return (
+                np.array([word]).view(kind)[0].item() if kind == np.int64 else np.array([word]).view(kind)[0]
+            )
+
+        values = [
+            tuple(number() for _ in each.types) if hasattr(each, "types") else number()
+            for each in kernel.arguments
+        ]
+        grid.native(kernel)(blocks, *values)
+
+    def allocate(self, device, nbytes):
+        self.calls.append(("allocate", nbytes))
+        return Memory(nbytes)
+
+    @contextlib.contextmanager
+    def scratch(self, device, nbytes, stream):
+        memory = Memory(nbytes)
+        yield memory.address
+        memory.bytes[...] = 0xAA
+
+    def upload(self, device, address, values, stream):
+        self.calls.append(("upload", values.nbytes, stream))
+        assert values.flags.forc
+        ctypes.memmove(address, values.ctypes.data, values.nbytes)
+
+    def download(self, device, values, address, stream):
+        self.calls.append(("download", values.nbytes, stream))
+        ctypes.memmove(values.ctypes.data, address, values.nbytes)
+
+    def zero(self, device, address, nbytes, stream):
+        self.calls.append(("zero", nbytes))
+        ctypes.memset(address, 0, nbytes)
+
+    def order(self, device, before, after):
+        self.calls.append(("order", before, after))
+
+    def later(self, device, address, stream):
+        self.calls.append(("later", stream))
+        return Later(ctypes.c_double.from_address(address).value)
+
+
+class Later:
+    def __init__(self, value):
+        self._value = value
+
+    def read(self):
+        return self._value
+
+
+class Device:
+    def __init__(self, id):
+        self.id = id
+
+
+class FakeArray:
+    """What has ``__cuda_array_interface__`` and nothing else; ``.values`` is for the test's eyes."""
+
+    def __init__(self, values, device=0, stream=None, read_only=False):
+        self.values, self.device, self.stream, self.read_only = values, Device(device), stream, read_only
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    @property
+    def __cuda_array_interface__(self):
+        contiguous = self.values.flags.c_contiguous
+        return {
+            "shape": self.values.shape,
+            "typestr": self.values.dtype.str,
+            "data": (self.values.__array_interface__["data"][0], self.read_only),
+            "strides": None if contiguous else self.values.strides,
+            "version": 3,
+            "stream": self.stream,
+        }

@@ -1,0 +1,495 @@
+"""The host's part of CUDA, on a driver made of host memory: bit for bit what the CPU computes."""
+
+import copy
+import pickle
+
+import cases
+import layouts
+import numpy as np
+import pytest
+from fake_cuda import FakeArray, FakeCuda
+from judge import assert_same_bits
+
+import gnumba as gn
+from gnumba._engine import driver, grid
+from gnumba._engine.remote import DeviceArray
+
+DTYPES = ("float32", "float64")
+OPTIMIZERS = [pytest.param(case, id=str(case)) for case in cases.OPTIMIZERS]
+RULES = [pytest.param(case, id=case.make.__name__) for case in cases.one_a_rule()]
+ACTIVATIONS = [pytest.param(case, id=str(case)) for case in cases.ACTIVATIONS]
+
+
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch):
+    fake = FakeCuda()
+    monkeypatch.setattr(driver, "_current", [fake])
+    return fake
+
+
+def model(dtype, seed=0, shapes=((33, 7), (7,), (), (0, 3), (5001,))):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype).reshape(shape) for shape in shapes]
+
+
+def on_device(arrays, **how):
+    return [FakeArray(x.copy(order="K"), **how) for x in arrays]
+
+
+def host(x):
+    """What a result holds."""
+    return np.asarray(x) if isinstance(x, DeviceArray) else x.values
+
+
+# Steps.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_steps_are_those_of_the_cpu(case, dtype):
+    params = model(dtype)
+    there = on_device(params)
+    here, away = case.make(params, **case.hyper), case.make(there, **case.hyper)
+    for seed in (1, 2, 3):
+        gradients = model(dtype, seed)
+        here.step(gradients)
+        away.step(on_device(gradients))
+    for k, (x, y) in enumerate(zip(params, there, strict=True)):
+        assert_same_bits(y.values, x, f"parameter {k}")
+    mine, other = here.state_dict(), away.state_dict()
+    for name, state in mine["state"].items():
+        for key, value in state.items():
+            assert_same_bits(other["state"][name][key], value, f"{key} of {name}")
+
+
+@pytest.mark.parametrize("layout", layouts.WRITABLE.values(), ids=layouts.WRITABLE)
+@pytest.mark.parametrize("which", ["parameter", "gradient", "both"])
+def test_any_layout(which, layout):
+    rng = np.random.default_rng(0)
+    p, g = rng.standard_normal((2, 33, 7))
+    p, g = (x.reshape(layout(x).shape) for x in (p, g))  # `permuted` has three axes
+    values = [x.reshape(33, 7) for x in (p, g)]
+    there = FakeArray(layout(values[0]) if which != "gradient" else p.copy())
+    gradient = FakeArray(layout(values[1]) if which != "parameter" else g)
+    here, away = gn.Adam(p, max_norm=1.0), gn.Adam(there, max_norm=1.0)
+    for _ in range(2):
+        here.step(g)
+        away.step(gradient)
+    np.testing.assert_allclose(there.values, p, rtol=1e-15)
+    np.testing.assert_allclose(float(away.grad_norm), here.grad_norm, rtol=1e-15)
+
+
+def test_a_step_is_one_launch_and_tables_are_uploaded_once(cuda):
+    there = on_device(model("float32"))
+    gradients = on_device(model("float32", 1))
+    opt = gn.Adam(there)
+    opt.step(gradients)
+    cuda.forget()
+    opt.step(gradients)
+    assert cuda.names() == ["launch"]
+    opt.step(on_device(model("float32", 2)))
+    assert cuda.names() == ["launch", "upload", "launch"]  # other addresses
+
+
+def test_a_clipped_step_is_two_launches_and_waits_for_nothing(cuda):
+    gradients = on_device(model("float32", 1))
+    opt = gn.Adam(on_device(model("float32")), max_norm=1.0)
+    opt.step(gradients)
+    cuda.forget()
+    opt.step(gradients)
+    assert cuda.names() == ["launch", "launch"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("limit", [0.5, 1e9])
+def test_clipped_steps_are_those_of_the_cpu(dtype, limit):
+    params = model(dtype)
+    there = on_device(params)
+    here, away = gn.Adam(params, max_norm=limit), gn.Adam(there, max_norm=limit)
+    for seed in (1, 2):
+        here.step(model(dtype, seed), grad_scale=4.0)
+        away.step(on_device(model(dtype, seed)), grad_scale=4.0)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+    assert float(away.grad_norm) == here.grad_norm
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_skipped_step_changes_nothing_and_is_heard_of_later(cuda, bad):
+    params = model("float32")
+    there = on_device(params)
+    opt = gn.Adam(there, nonfinite="skip")
+    gradients = model("float32", 1)
+    opt.step(on_device(gradients))
+    before = [x.values.copy() for x in there]
+    gradients[-1][-1] = bad
+    cuda.forget()
+    opt.step(on_device(gradients))
+    assert "download" not in cuda.names()
+    for x, y in zip(there, before, strict=True):
+        assert_same_bits(x.values, y)
+    assert (opt.t, opt.skipped) == (1, 1)
+    opt.step(on_device(model("float32", 2)))
+    mine = gn.Adam(params)
+    mine.step(model("float32", 1))
+    mine.step(model("float32", 2))
+    assert opt.t == 2
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+
+
+def test_a_skipped_step_leaves_counts_of_parameters_alone():
+    there = on_device(model("float32"))
+    opt = gn.Adam(there, nonfinite="skip")
+    gradients = on_device(model("float32", 1))
+    bad = [*gradients[:-1], FakeArray(np.full(5001, np.nan, np.float32))]
+    bad[0] = None
+    opt.step(bad)
+    assert [s["updates"] for s in opt.state_dict()["state"].values()] == [0] * 5
+    opt.step([None, *gradients[1:]])
+    assert [s["updates"] for s in opt.state_dict()["state"].values()] == [0, 1, 1, 1, 1]
+
+
+def test_raise_names_the_gradient_and_changes_nothing():
+    there = on_device(model("float64"))
+    before = [x.values.copy() for x in there]
+    opt = gn.Adam(there, nonfinite="raise")
+    gradients = model("float64", 1)
+    gradients[1][3] = np.inf
+    with pytest.raises(FloatingPointError, match="gradient of 1 holds inf or nan"):
+        opt.step(on_device(gradients))
+    for x, y in zip(there, before, strict=True):
+        assert_same_bits(x.values, y)
+    assert opt.t == 0
+
+
+def test_apply_with_inf_makes_nan_as_on_the_cpu():
+    params = [np.ones(5)]
+    there = on_device(params)
+    g = np.array([1.0, np.inf, 0, 0, 0])
+    for opt, gradient in (
+        (gn.SGD(params, lr=0.1, max_norm=1.0), [g]),
+        (gn.SGD(there, lr=0.1, max_norm=1.0), on_device([g])),
+    ):
+        opt.step(gradient)
+    assert_same_bits(there[0].values, params[0])
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1.0])
+def test_norms_neither_overflow_nor_underflow(scale):
+    x = np.random.default_rng(0).standard_normal(9999) * scale
+    assert float(gn.global_norm(FakeArray(x))) == gn.global_norm(x)
+
+
+def test_groups_dtypes_and_missing_gradients():
+    def run(make):
+        a, b, c = (make(x) for x in (np.ones(5), np.ones((3, 2), np.float32), np.ones(7)))
+        params = [{"params": {"a": a, "b": b}, "lr": 0.1}, {"params": [c], "weight_decay": 0.5}]
+        opt = gn.AdamW(params, max_norm=3.0)
+        g = [
+            {"a": make(np.full(5, 2.0)), "b": make(np.full((3, 2), 0.5, np.float32))},
+            [make(np.arange(7.0))],
+        ]
+        opt.step(g)
+        opt.step([g[0], [None]])
+        opt.step(g)
+        return [a, b, c], opt
+
+    here, mine = run(lambda x: x)
+    there, other = run(FakeArray)
+    np.testing.assert_allclose(float(other.grad_norm), mine.grad_norm, rtol=1e-15)
+    for x, y in zip(here, there, strict=True):
+        np.testing.assert_allclose(y.values, x, rtol=1e-6 if x.dtype == np.float32 else 1e-14)
+
+
+def test_host_and_device_in_one_optimizer():
+    host_param, there = np.ones(5), FakeArray(np.ones(5))
+    opt = gn.Adam([host_param, there])
+    opt.step([np.full(5, 2.0), FakeArray(np.full(5, 2.0))])
+    assert_same_bits(there.values, host_param)
+    assert host_param[0] != 1.0
+    with pytest.raises(
+        ValueError, match=r"max_norm is given and parameters live in \['CUDA device 0', 'host memory'\]"
+    ):
+        opt.max_norm = 1.0
+    with pytest.raises(ValueError, match="nonfinite is given"):
+        gn.Adam([host_param, there], nonfinite="skip")
+
+
+def test_streams_are_followed(cuda):
+    p, g = FakeArray(np.ones(5), stream=7), FakeArray(np.ones(5), stream=9)
+    opt = gn.Adam(p)
+    cuda.forget()
+    opt.step(g)
+    assert ("order", 9, 7) in cuda.calls
+    assert [stream for _, stream in cuda.launched()] == [7]
+    p.stream = 11
+    cuda.forget()
+    opt.step(g)
+    assert {("order", 9, 11), ("order", 7, 11)} <= {c for c in cuda.calls if c[0] == "order"}
+    assert [stream for _, stream in cuda.launched()] == [11]
+
+
+def test_rows():
+    rng = np.random.default_rng(0)
+    for rows in ([1, 3, 1, -1], [2], [], [0, 0, 0]):
+        values = rng.standard_normal((len(rows), 4)).astype(np.float32)
+        table = rng.standard_normal((10, 4)).astype(np.float32)
+        there = FakeArray(table.copy())
+        for opt, g in ((gn.AdaGrad(table), values), (gn.AdaGrad(there), FakeArray(values))):
+            opt.step(gn.Rows(rows, g))
+        assert_same_bits(there.values, table)
+    table, there = np.ones((10, 4)), FakeArray(np.ones((10, 4)))
+    gn.AdaGrad(table, max_norm=0.5).step(gn.Rows(np.array([1, 2]), np.ones((2, 4))))
+    gn.AdaGrad(there, max_norm=0.5).step(gn.Rows(FakeArray(np.array([1, 2])), FakeArray(np.ones((4, 2)).T)))
+    assert_same_bits(there.values, table)
+
+
+# State.
+
+
+def test_state_goes_over_between_places():
+    params, there = model("float32"), on_device(model("float32"))
+    here, away = gn.Adam(params), gn.Adam(there)
+    away.step(on_device(model("float32", 1)))
+    here.step(model("float32", 1))
+    fresh = gn.Adam(there)
+    fresh.load_state_dict(here.state_dict())
+    fresh.step(on_device(model("float32", 2)))
+    here.step(model("float32", 2))
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+
+
+def test_copies_have_memory_of_their_own():
+    there = on_device(model("float32"))
+    opt = gn.Adam(there, max_norm=1.0)
+    opt.step(on_device(model("float32", 1)))
+    twin = copy.deepcopy(opt)
+    kept = pickle.loads(pickle.dumps(opt.state_dict()))
+    state = [s["m"].copy() for s in opt.state_dict()["state"].values()]
+    twin.step(on_device(model("float32", 2)))
+    for s, before in zip(opt.state_dict()["state"].values(), state, strict=True):
+        assert_same_bits(s["m"], before)
+    opt.load_state_dict(kept)
+    assert opt.t == 1
+
+
+def test_checkpoints(tmp_path):
+    there = on_device(model("float32"))
+    opt = gn.Adam(there)
+    opt.step(on_device(model("float32", 1)))
+    gn.save_checkpoint(tmp_path / "run.safetensors", there, opt)
+    params = model("float32", 5)
+    here = gn.Adam(params)
+    gn.load_checkpoint(tmp_path / "run.safetensors", params, here)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(x, y.values)
+    opt.step(on_device(model("float32", 2)))
+    here.step(model("float32", 2))
+    gn.save_checkpoint(tmp_path / "run.safetensors", params, here)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(x, y.values)
+    others = on_device([x.copy("F") for x in model("float32", 6)])
+    gn.load_checkpoint(tmp_path / "run.safetensors", others, gn.Adam(others))
+    for x, y in zip(params, others, strict=True):
+        assert_same_bits(x, y.values)
+
+
+def test_phases_carry_momentum():
+    def run(make):
+        p = make(np.ones(5))
+        phases = gn.Phase(gn.Adam, steps=2, lr=0.1), gn.Phase(gn.Momentum, carry="momentum", lr=0.1)
+        plan = gn.Phases(p, phases)
+        for k in range(4):
+            plan.step(make(np.full(5, k - 1.5)))
+        return p
+
+    np.testing.assert_allclose(run(FakeArray).values, run(lambda x: x), rtol=1e-14)
+
+
+# Activations.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ACTIVATIONS)
+def test_activations_are_those_of_the_cpu(case, dtype):
+    rng = np.random.default_rng(0)
+    x, dy = 3 * rng.standard_normal((2, 101, 50)).astype(dtype)
+    act, hyper = case.act, case.hyper
+    assert_same_bits(host(act(FakeArray(x), **hyper)), act(x, **hyper))
+    assert_same_bits(host(act.derivative(FakeArray(x), **hyper)), act.derivative(x, **hyper))
+    mine, other = act.backward(dy, x, **hyper), act.backward(FakeArray(dy), FakeArray(x), **hyper)
+    if isinstance(mine, tuple):
+        assert float(other[1]) == mine[1]
+        mine, other = mine[0], other[0]
+    assert_same_bits(host(other), mine)
+    y = act(x, **hyper)
+    if case.from_y:
+        other = act.backward(FakeArray(dy), FakeArray(x), y=FakeArray(y), **hyper)
+        assert_same_bits(host(other), act.backward(dy, x, y=y, **hyper))
+
+
+@pytest.mark.parametrize("layout", layouts.WRITABLE.values(), ids=layouts.WRITABLE)
+def test_activations_of_any_layout(layout):
+    x = np.random.default_rng(0).standard_normal((33, 7)).astype(np.float32)
+    expected = gn.silu(x).reshape(layout(x).shape)
+    assert_same_bits(host(gn.silu(FakeArray(layout(x)))), expected)
+    out = FakeArray(layout(np.zeros_like(x)))
+    assert gn.silu(FakeArray(x.reshape(out.shape)), out=out) is out
+    assert_same_bits(out.values, expected)
+    over = FakeArray(layout(x))
+    gn.silu(over, out=over)
+    assert_same_bits(over.values, expected)
+
+
+def test_out_that_overlaps_its_input():
+    memory = np.linspace(-1, 1, 12)
+    expected = gn.tanh(memory[:-1])
+    gn.tanh(FakeArray(memory[:-1]), out=FakeArray(memory[1:]))
+    assert_same_bits(memory[1:], expected)
+
+
+def test_prelu_by_channel():
+    rng = np.random.default_rng(0)
+    dy, x = rng.standard_normal((2, 4, 3, 50))
+    alpha = rng.random((3, 1))
+    mine = gn.prelu.backward(dy, x, alpha)
+    other = gn.prelu.backward(FakeArray(dy), FakeArray(x), FakeArray(alpha))
+    assert_same_bits(host(other[0]), mine[0])
+    np.testing.assert_allclose(host(other[1]), mine[1], rtol=1e-13)
+    one = gn.prelu.backward(FakeArray(dy), FakeArray(x), FakeArray(np.array([0.25])))
+    np.testing.assert_allclose(host(one[1]), gn.prelu.backward(dy, x, np.array([0.25]))[1], rtol=1e-13)
+    assert host(one[1]).shape == (1,)
+
+
+def test_dropout_masks_are_those_of_the_cpu():
+    x = np.random.default_rng(0).standard_normal((101, 50)).astype(np.float32)
+    for kind in (gn.dropout, gn.alpha_dropout):
+        assert_same_bits(host(kind(FakeArray(x), 0.3, (1, 2))), kind(x, 0.3, (1, 2)))
+        assert_same_bits(host(kind(FakeArray(np.asfortranarray(x)), 0.3, 7)), kind(x, 0.3, 7))
+        assert_same_bits(host(kind.backward(FakeArray(x), 0.3, 7)), kind.backward(x, 0.3, 7))
+
+
+# The rest of the face.
+
+
+def test_clipping_functions():
+    def run(make):
+        a, b = make(np.array([3.0, 4.0])), make(np.arange(12.0).reshape(3, 4).T)
+        n = float(gn.clip_by_global_norm([a, b], 2.5))
+        gn.clip_by_norm([a, {"b": b}], 0.5)
+        gn.clip_by_value([a, b], 0.2)
+        return n, a, b
+
+    n, a, b = run(lambda x: x)
+    m, c, d = run(FakeArray)
+    np.testing.assert_allclose(m, n, rtol=1e-15)
+    np.testing.assert_allclose(c.values, a, rtol=1e-15)
+    np.testing.assert_allclose(d.values, b, rtol=1e-15)
+
+
+def test_init_like_a_device_array():
+    like = FakeArray(np.zeros(3, np.float32))
+    made = gn.init.he_normal((4, 5), rng=0, like=like)
+    assert isinstance(made, DeviceArray)
+    assert_same_bits(host(made), gn.init.he_normal((4, 5), rng=0))
+
+
+def test_target_of():
+    x = FakeArray(np.zeros(3))
+    assert gn.target_of(x, x) == "cuda"
+    with pytest.raises(TypeError, match="array 1 is in host memory, expected array 0's place, CUDA device 0"):
+        gn.target_of(x, np.zeros(3))
+
+
+def test_results_know_their_values():
+    made = gn.relu(FakeArray(np.array([-1.0, 2.0])))
+    assert np.asarray(made).tolist() == [0.0, 2.0]
+    assert "2." in repr(made)
+    assert len(made) == 2
+    assert gn.relu(made).shape == (2,)
+
+
+# Refusals.
+
+
+def test_places_that_differ_are_named():
+    p = FakeArray(np.ones(3))
+    with pytest.raises(
+        TypeError, match="gradient of 0 is in host memory, expected parameter 0's place, CUDA device 0"
+    ):
+        gn.Adam(p).step(np.ones(3))
+    with pytest.raises(TypeError, match="gradient of 0 is in CUDA device 1"):
+        gn.Adam(p).step(FakeArray(np.ones(3), device=1))
+    with pytest.raises(TypeError, match="out is in host memory"):
+        gn.relu(p, out=np.ones(3))
+    with pytest.raises(
+        TypeError, match="gradient of 0 is in CUDA device 0, expected parameter 0's place, host memory"
+    ):
+        gn.Adam(np.ones(3)).step(FakeArray(np.ones(3)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex64", ">f4", "int32"])
+def test_dtypes_that_are_refused(dtype):
+    with pytest.raises(TypeError, match="dtype"):
+        gn.Adam(FakeArray(np.ones(3, dtype)))
+
+
+def test_read_only_and_overlapping_parameters():
+    memory = np.ones(5)
+    with pytest.raises(ValueError, match="read-only"):
+        gn.Adam(FakeArray(memory, read_only=True))
+    with pytest.raises(ValueError, match="share elements"):
+        gn.Adam([FakeArray(memory[:3]), FakeArray(memory[2:])])
+    opt = gn.Adam(FakeArray(memory[:3]))
+    with pytest.raises(ValueError, match="shares memory with parameter 0"):
+        opt.step(FakeArray(memory[1:4]))
+
+
+def test_a_parameter_that_moved():
+    p = FakeArray(np.ones(3))
+    opt = gn.Adam(p)
+    p.values = np.ones(3)
+    with pytest.raises(ValueError, match="no longer the array"):
+        opt.step(FakeArray(np.ones(3)))
+
+
+def test_without_cuda_it_is_said_what_is_missing(monkeypatch):
+    monkeypatch.setattr(driver, "_current", [])
+    monkeypatch.setattr(driver, "missing", lambda: "no such thing; get one")
+    with pytest.raises(
+        RuntimeError, match="parameter 0 is a CUDA array, and CUDA cannot be used: no such thing; get one"
+    ):
+        gn.Adam(FakeArray(np.ones(3)))
+    with pytest.raises(RuntimeError, match="x is a CUDA array, and CUDA cannot be used"):
+        gn.relu(FakeArray(np.ones(3)))
+    assert gn.info()["cuda"] == "not usable: no such thing; get one"
+
+
+def test_a_rule_that_does_not_compile_changes_nothing(cuda):
+    @gn.rule
+    def widening(p, g, /, lr):
+        "In float64 for float32."
+        return p - lr * (2 * g)
+
+    p = FakeArray(np.ones(3, np.float32))
+    opt = gn.optimizer(widening, p, lr=0.1)
+    with pytest.raises(TypeError, match="widening"):
+        opt.step(FakeArray(np.ones(3, np.float32)))
+    assert p.values.tolist() == [1, 1, 1]
+    assert opt.t == 0
+
+
+def test_blocks_are_as_many_as_the_work_wants(cuda, monkeypatch):
+    seen = []
+    launch = FakeCuda.launch
+    monkeypatch.setattr(
+        FakeCuda,
+        "launch",
+        lambda self, d, k, blocks, *rest: (seen.append(blocks), launch(self, d, k, blocks, *rest)),
+    )
+    gn.relu(FakeArray(np.ones(3)))
+    gn.relu(FakeArray(np.ones(3 * grid.CHUNK)))
+    gn.relu(FakeArray(np.ones(100 * grid.CHUNK)))
+    assert seen == [1, 3, 16]

@@ -1,0 +1,147 @@
+"""Kernels as machine code for GPUs, looked at without one."""
+
+import collections
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import numpy as np
+import pytest
+
+import gnumba as gn
+from gnumba._engine import device, grid, sums
+
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
+
+FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.FUNCTIONS.items()]
+LINEAR = ("sgd", "heavy_ball", "nesterov", "momentum", "relu", "leaky_relu", "prelu")
+DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "MUFU.RCP64H", "MUFU.RSQ64H")
+
+
+def shown(body, arch):
+    """Counts of instructions, registers, stack."""
+    code = device.cubin(body, arch).code
+    sass, usage = device.disassembled(code, "-sass"), device.disassembled(code, "-res-usage")
+    found = re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\d+ )?([A-Z][A-Z0-9_.]*)", sass)
+    registers, stack = re.findall(r"REG:(\d+) STACK:(\d+)", usage)[-1]
+    return collections.Counter(found), int(registers), int(stack)
+
+
+def computed_in_double(counts):
+    return {name: n for name, n in counts.items() if name.startswith(DOUBLE)}
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_steps_and_activations_are_as_they_should_be(function, arch):
+    """16 bytes at a time, nothing in float64, nothing spilled."""
+    kernel = grid.sweep if isinstance(function, gn.Rule) else grid.flat
+    counts, registers, stack = shown(kernel(function, FLOAT32), arch)
+    assert any(name.startswith("LDG.E.128") for name in counts)
+    assert any(name.startswith("STG.E.128") for name in counts)
+    assert computed_in_double(counts) == {}
+    assert stack == 0
+    assert registers < 96
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_float64_kernels_spill_nothing(function):
+    kernel = grid.sweep if isinstance(function, gn.Rule) else grid.flat
+    counts, registers, stack = shown(kernel(function, FLOAT64), "sm_90")
+    assert any(name.startswith("LDG.E.128") for name in counts)
+    assert stack == 0
+    assert registers <= 128
+
+
+@pytest.mark.parametrize("name", [name for name in cases.FUNCTIONS if name.partition("-")[0] in LINEAR])
+def test_nothing_is_contracted(name):
+    """What a rule multiplies and adds is rounded twice, as on a CPU."""
+    function = cases.FUNCTIONS[name]
+    counts, _, _ = shown(grid.sweep(function, FLOAT32), "sm_90")
+    assert not any(each.startswith("FFMA") for each in counts)
+    counts, _, _ = shown(grid.sweep(function, FLOAT64), "sm_90")
+    assert not any(each.startswith("DFMA") for each in counts)
+
+
+def test_an_fma_is_one():
+    @gn.rule
+    def fused(p, g, /, lr):
+        "p − lr·g, rounded once."
+        return gn.elementary.fma(-lr, g, p)
+
+    counts, _, _ = shown(grid.sweep(fused, FLOAT32), "sm_90")
+    assert any(each.startswith("FFMA") for each in counts)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(make(dtype), id=f"{make.__name__}-{dtype}")
+        for make in (sums.squares, sums.strided_squares, sums.total, sums.gathered, sums.along, sums.rounded)
+        for dtype in (FLOAT32, FLOAT64)
+    ]
+    + [pytest.param(sums.summed(gn.prelu._summed, FLOAT32), id="summed")]
+    + [pytest.param(grid.walk(gn.rules.adam, FLOAT32), id="walk")],
+)
+def test_sums_and_walks_spill_nothing(body):
+    _, registers, stack = shown(body, "sm_90")
+    assert stack == 0
+    assert registers <= 128
+
+
+def test_blocks_of_a_sum_wait_for_one_another():
+    """A barrier, a fence before the ticket, an atomic addition, and shared memory."""
+    counts, _, _ = shown(sums.squares(FLOAT32), "sm_90")
+    for instruction in ("BAR.SYNC", "MEMBAR", "ATOM", "LDS", "STS"):
+        assert any(name.startswith(instruction) for name in counts), instruction
+
+
+def test_inspect():
+    made = gn.inspect(gn.Adam(np.zeros(1)).rule, target="cuda", cc=(8, 0))
+    assert set(made) == {"ptx", "sass", "registers", "stack"}
+    assert "sm_80" in made["ptx"]
+    assert "LDG.E.128" in made["sass"]
+    assert 0 < made["registers"] < 96
+    assert made["stack"] == 0
+    assert "STG.E.128" in gn.inspect(gn.sigmoid, "cuda", "float64")["sass"]
+
+
+def test_a_rule_that_widens_is_refused():
+    @gn.rule
+    def widening_on_a_gpu(p, g, /, lr):
+        "In float64 for float32."
+        return p - lr * (2 * g)
+
+    with pytest.raises(TypeError, match="would compute in float64"):
+        gn.inspect(widening_on_a_gpu, target="cuda")
+
+
+def test_machine_code_is_kept_on_the_disk(tmp_path):
+    """A second process compiles nothing; another architecture is another file."""
+    code = """
+import sys, gnumba as gn
+from gnumba._engine import device
+if sys.argv[2] == "kept":
+    device._compiled = None
+gn.precompile(gn.sigmoid, target="cuda")
+device.cubin(device_body(), sys.argv[1])
+""".replace(
+        "device_body()",
+        "__import__('gnumba._engine.grid')._engine.grid.sweep(gn.rules.sgd, __import__('numpy').dtype('f4'))",
+    )
+    environment = os.environ | {
+        "GNUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(Path(gn.__file__).parents[1]),
+    }
+
+    def run(*arguments):
+        subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True)
+        return len(list(tmp_path.iterdir()))
+
+    assert run("sm_90", "new") == 5  # sigmoid forward, derivative, backward, backward from y; sgd
+    assert run("sm_90", "kept") == 5
+    assert run("sm_80", "new") == 6
