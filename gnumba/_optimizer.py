@@ -184,6 +184,16 @@ class Optimizer:
         k = self._binding.bind(held, gradients, 0)
         while k < len(gradients):
             p, g = self._parameters[k], gradients[k]
+            if (
+                p.on_device
+                and (address := p.ordinary(held[k], g))
+                and self._memory.is_clear(address, p.nbytes)
+            ):
+                p.table.addresses[p.row, 1] = address
+                if p.array.ordinal not in streams:
+                    streams[p.array.ordinal] = [place.current_stream(p.given, p.array.ordinal)]
+                k += 1
+                continue
             now = p.check_held(held[k])
             if p.on_device:
                 streams.setdefault(now.ordinal, []).append(now.stream)

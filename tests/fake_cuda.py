@@ -6,6 +6,7 @@ and launched is what a GPU would be given. Every call is recorded.
 
 import contextlib
 import ctypes
+import types
 
 import numpy as np
 
@@ -102,8 +103,24 @@ class Later:
         return self._value
 
 
-class Device:
+class FakeCupy(types.ModuleType):
+    """What of CuPy the engine asks for."""
+
+    def __init__(self):
+        super().__init__("cupy")
+        self.stream = 5
+        self.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=self.stream))
+
+    def empty_like(self, x):
+        return CupyArray(np.empty_like(x.values))
+
+    def empty(self, shape, dtype):
+        return CupyArray(np.empty(shape, dtype))
+
+
+class Device(contextlib.nullcontext):
     def __init__(self, id):
+        super().__init__()
         self.id = id
 
 
@@ -125,3 +142,16 @@ class FakeArray:
             "version": 3,
             "stream": self.stream,
         }
+
+
+class CupyArray(FakeArray):
+    """The same with the attributes that CuPy's arrays have."""
+
+    def __init__(self, values, device=0):
+        super().__init__(values, device)
+        pointer = values.__array_interface__["data"][0]
+        self.data = types.SimpleNamespace(ptr=pointer, device_id=device)
+        self.strides = values.strides
+
+
+CupyArray.__module__ = "cupy"

@@ -2,12 +2,13 @@
 
 import copy
 import pickle
+import sys
 
 import cases
 import layouts
 import numpy as np
 import pytest
-from fake_cuda import FakeArray, FakeCuda
+from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy
 from judge import assert_same_bits
 
 import gnumba as gn
@@ -243,6 +244,75 @@ def test_rows():
     gn.AdaGrad(table, max_norm=0.5).step(gn.Rows(np.array([1, 2]), np.ones((2, 4))))
     gn.AdaGrad(there, max_norm=0.5).step(gn.Rows(FakeArray(np.array([1, 2])), FakeArray(np.ones((4, 2)).T)))
     assert_same_bits(there.values, table)
+
+
+# CuPy's arrays, whose attributes are read in place of the interface.
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    fake = FakeCupy()
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    return fake
+
+
+def test_cupy_steps_are_those_of_the_cpu(cupy, cuda):
+    params = model("float32")
+    there = [CupyArray(x.copy()) for x in params]
+    here, away = gn.Adam(params), gn.Adam(there)
+    for seed in (1, 2):
+        here.step(model("float32", seed))
+        away.step([CupyArray(x) for x in model("float32", seed)])
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+    assert {stream for _, stream in cuda.launched()} == {5}
+    cupy.stream = 6
+    cuda.forget()
+    away.step([CupyArray(x) for x in model("float32", 3)])
+    assert ("order", 5, 6) in cuda.calls
+    assert {stream for _, stream in cuda.launched()} == {6}
+
+
+@pytest.mark.parametrize(
+    "kind", ["shape", "dtype", "device", "layout", "host", "overlap", "moved", "replaced"]
+)
+def test_cupy_gradients_out_of_the_ordinary(cupy, kind):
+    """Whatever is not as the parameter gets the careful look."""
+    p = CupyArray(np.ones((4, 3), np.float32))
+    opt = gn.SGD([p], lr=1.0)
+    g = {
+        "shape": CupyArray(np.ones((3, 4), np.float32)),
+        "dtype": CupyArray(np.ones((4, 3))),
+        "device": CupyArray(np.ones((4, 3), np.float32), device=1),
+        "host": np.ones((4, 3), np.float32),
+        "layout": CupyArray(np.asfortranarray(np.arange(12, dtype=np.float32).reshape(4, 3))),
+        "overlap": CupyArray(p.values[::-1]),
+    }.get(kind, CupyArray(np.ones((4, 3), np.float32)))
+    if kind == "moved":
+        p.values = np.ones((4, 3), np.float32)
+        p.data.ptr = p.values.ctypes.data
+    if kind == "replaced":
+        opt.groups[0]["params"][0] = CupyArray(np.ones((4, 3), np.float32))
+    if kind == "layout":
+        opt.step([g])
+        assert_same_bits(p.values, 1 - np.arange(12, dtype=np.float32).reshape(4, 3))
+        return
+    with pytest.raises((TypeError, ValueError)):
+        opt.step([g])
+    assert_same_bits(p.values, np.ones((4, 3), np.float32))
+
+
+def test_cupy_results_are_cupys(cupy):
+    x = CupyArray(np.linspace(-1, 1, 50))
+    made = gn.silu(x)
+    assert isinstance(made, CupyArray)
+    assert_same_bits(made.values, gn.silu(x.values))
+    opt = gn.Adam(x, max_norm=1.0)
+    opt.step(CupyArray(np.full(50, 2.0)))
+    assert isinstance(opt.grad_norm, CupyArray)
+    assert opt.grad_norm.values == gn.global_norm(np.full(50, 2.0))
+    assert isinstance(gn.init.normal((2, 3), like=x), CupyArray)
+    assert isinstance(gn.prelu.backward(x, x, 0.25)[1], CupyArray)
 
 
 # State.

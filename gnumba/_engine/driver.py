@@ -36,25 +36,36 @@ class Arguments:
     """What a kernel is called with: a word each, and where these words are."""
 
     def __init__(self, body: Body, *values: Any) -> None:
-        kinds = [kind for each in body.arguments for kind in getattr(each, "types", (each,))]
-        self.kinds = [np.dtype(str(kind)) for kind in kinds]
-        self.words = np.zeros(len(kinds), np.int64)
-        self.pointers = self.words.ctypes.data + 8 * np.arange(len(kinds), dtype=np.int64)
-        self.pointers_at = int(self.pointers.ctypes.data)
-        last = len(getattr(body.arguments[-1], "types", ()))
-        width = 8 // self.kinds[-1].itemsize
-        self._scalars = self.words[len(kinds) - last :].view(self.kinds[-1])[::width]
-        flat = [item for each in values for item in (each if isinstance(each, tuple) else (each,))]
-        for k, value in enumerate(flat):
-            self.set(k, value)
+        self.kinds, self._reals, scalars_from, scalars_kind = _kinds(body)
+        self.words = np.zeros(len(self.kinds), np.int64)
+        self._as_reals = self.words.view(np.float64)
+        pointers = self.words.ctypes.data + _OFFSETS[: len(self.kinds)]
+        self._pointers, self.pointers_at = pointers, int(pointers.ctypes.data)
+        self._scalars = self.words[scalars_from:].view(scalars_kind)[:: 8 // scalars_kind.itemsize]
+        k = 0
+        for value in values:
+            for item in value if isinstance(value, tuple) else (value,):
+                self.set(k, item)
+                k += 1
 
     def set(self, k: int, value: Any) -> None:
-        """Make a number the k-th argument."""
-        self.words[k : k + 1].view(self.kinds[k])[0] = value
+        """Make a number, an int64 or float64, the k-th argument."""
+        (self._as_reals if self._reals[k] else self.words)[k] = value
 
     def set_scalars(self, scalars: Array) -> None:
         """Make float64 numbers the last arguments, each rounded to its dtype."""
         self._scalars[: scalars.size] = scalars
+
+
+_OFFSETS = 8 * np.arange(256, dtype=np.int64)
+
+
+@functools.cache
+def _kinds(body: Body) -> tuple[list[np.dtype[Any]], list[bool], int, np.dtype[Any]]:
+    """The arguments' dtypes, which are float64, where the scalars begin, and what these are."""
+    kinds = [np.dtype(str(kind)) for each in body.arguments for kind in getattr(each, "types", (each,))]
+    scalars = len(getattr(body.arguments[-1], "types", ()))
+    return kinds, [kind == np.float64 for kind in kinds], len(kinds) - scalars, kinds[-1]
 
 
 class Driver(Protocol):

@@ -19,6 +19,7 @@ from .table import BLOCK, Table, address, by_lines, is_dense
 Array = np.ndarray[Any, np.dtype[Any]]
 A_PROCESSOR = 8  # blocks of 256 threads that are on one at a time
 SWEEP_CONTROL = 3  # which argument of a sweep
+OF_TABLE = 5  # how many arguments of `sums.squares` come first
 
 
 def start(body: grid.Body, ordinal: int, stream: int, pieces: int, *values: Any, scalars: Any = None) -> None:
@@ -48,6 +49,7 @@ class Resident:
         driver.get().upload(table.ordinal, self.pieces_at, pieces, self.stream)
         body = grid.sweep(table.function, table.dtype)
         self.arguments = Arguments(body, self.rows_at, self.pieces_at, self.count, 0)
+        self._of_norm: dict[int, Arguments] = {}
 
     def follow(self, table: Table) -> None:
         """Make the device's addresses those of the table, after what still reads the former."""
@@ -58,6 +60,14 @@ class Resident:
         if now != self._known:
             driver.get().upload(table.ordinal, self.rows_at, table.addresses, self.stream)
             self._known = now
+
+    def of_norm(self, table: Table, column: int) -> Arguments:
+        """The arguments of the kernel that takes the norm of a column, all but those after `OF_TABLE`."""
+        if column not in self._of_norm:
+            columns = len(table.function.columns)
+            numbers = self.rows_at, columns, column, self.pieces_at, self.count
+            self._of_norm[column] = Arguments(sums.squares(table.dtype), *numbers)
+        return self._of_norm[column]
 
 
 def resident(table: Table) -> Resident:
@@ -147,7 +157,7 @@ class Control:
         self._memory = driver.get().allocate(ordinal, 5 * 8)
         self.address, self._counter = self._memory.address, self._memory.address + 4 * 8
         driver.get().zero(ordinal, self._counter, 8, 0)
-        self._first = True
+        self._first, self._room = True, 0
 
     def take(
         self, tables: list[Table], column: int, stream: int, scale: float, limit: float, skip: bool
@@ -157,25 +167,29 @@ class Control:
             driver.get().order(self.ordinal, self.stream, stream)
             self._first, self.stream = False, stream
         work = [*_dense_parts(tables), *_strided_parts(tables, column)]
-        longest = max(pieces for _, pieces, _ in work)
-        slots = len(work)
-        numbers = 8 * sums.PER_SLOT * (longest + slots)
-        with driver.get().scratch(self.ordinal, numbers, stream) as at:
-            totals = at + 8 * sums.PER_SLOT * longest
-            for slot, (what, pieces, row) in enumerate(work):
-                rest = (at, self._counter, totals, slot, slots, self.address, scale, limit, int(skip))
-                if row is None:
-                    self._dense(what, column, stream, pieces, rest)
-                else:
-                    self._strided(row, stream, pieces, rest)
+        longest, slots = max(pieces for _, pieces, _ in work), len(work)
+        at = self._scratch(8 * sums.PER_SLOT * (longest + slots))
+        totals = at + 8 * sums.PER_SLOT * longest
+        for slot, (table, pieces, x) in enumerate(work):
+            rest = (at, self._counter, totals, slot, slots, self.address, scale, limit, int(skip))
+            if x is None:
+                self._dense(table, column, stream, pieces, rest)
+            else:
+                self._strided(x, stream, pieces, rest)
+
+    def _scratch(self, nbytes: int) -> int:
+        """Memory for sums, kept from step to step."""
+        if nbytes > self._room:
+            self._sums, self._room = driver.get().allocate(self.ordinal, nbytes), nbytes
+        return self._sums.address
 
     def _dense(self, table: Table, column: int, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         here = resident(table)
         here.follow(table)
-        body = sums.squares(table.dtype)
-        columns = len(table.function.columns)
-        numbers = (here.rows_at, columns, column, here.pieces_at, here.count)
-        start(body, self.ordinal, stream, pieces, *numbers, *rest)
+        arguments = here.of_norm(table, column)
+        for k, value in enumerate(rest, OF_TABLE):
+            arguments.set(k, value)
+        _launch(sums.squares(table.dtype), self.ordinal, stream, pieces, arguments)
 
     def _strided(self, x: Array, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         shape, strides = by_lines((x,))
