@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from ._engine import gpu, host, place
+from ._engine import gpu, place
 from ._engine.apply import apply, apply_summed
 from ._engine.launch import Scalars, total_of
 from ._engine.remote import Remote
+from ._engine.ufunc import ufunc
 from ._rule import Elementwise
 
 __all__ = [
@@ -157,15 +158,15 @@ class Activation(Elementwise):
 
         Parameters
         ----------
-        target : {"cpu", "parallel"}
-            What ``numba.vectorize`` compiles for.
+        target : {"cpu", "parallel", "cuda"}
+            What ``numba.vectorize`` compiles for; ``"cuda"`` needs a GPU.
 
         Returns
         -------
         numpy.ufunc-like
             With loops for float32 and float64, broadcasting and ``out=``.
         """
-        return host.ufunc(self, target)
+        return ufunc(self, target)
 
     def _scalars(self, hyper: tuple[Any, ...], named: dict[str, Any]) -> Scalars:
         """The hyperparameters as float64, in the order of the signature."""

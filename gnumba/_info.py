@@ -12,6 +12,7 @@ import numpy as np
 from ._activation import Activation
 from ._dropout import Dropout
 from ._engine import cache, device, driver, grid, host, place, threads
+from ._engine.ufunc import TARGETS
 from ._optimizer import Optimizer
 from ._phases import Phases
 from ._rule import Elementwise
@@ -19,7 +20,6 @@ from ._version import __version__
 
 __all__ = ["info", "inspect", "precompile"]
 
-WITH_CUDA = (*host.TARGETS, "cuda")
 PACKAGES = ("numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
 
 
@@ -89,7 +89,7 @@ def inspect(
     ['asm', 'llvm']
     """
     function, made = _function(rule), place.checked_dtype(dtype)
-    if host.checked_target(target, WITH_CUDA) != "cuda":
+    if host.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, target)
     _check_compiler()
     kernel = grid.flat if isinstance(function, (Activation, Dropout)) else grid.sweep
@@ -115,7 +115,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     >>> gn.precompile(gn.relu, target="cpu")
     """
     made = place.checked_dtype(dtype)
-    targets = host.TARGETS if target is None else (host.checked_target(target, WITH_CUDA),)
+    targets = host.TARGETS if target is None else (host.checked_target(target, TARGETS),)
     if target == "cuda":
         _precompile_cuda(optimizer_or_activation, made)
     elif isinstance(optimizer_or_activation, (Activation, Dropout)):

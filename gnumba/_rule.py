@@ -85,12 +85,12 @@ class Rule(Elementwise):
 
         Parameters
         ----------
-        target : {"cpu", "parallel"}
-            What ``numba.vectorize`` compiles for.
+        target : {"cpu", "parallel", "cuda"}
+            What ``numba.vectorize`` compiles for; ``"cuda"`` needs a GPU.
         """
-        from ._engine import host  # the one upward step: a rule is plain Python until asked for this
+        from ._engine import ufunc  # the one upward step: a rule is plain Python until asked for this
 
-        return host.ufuncs(self, target)
+        return ufunc.ufuncs(self, target)
 
     def __repr__(self) -> str:
         return f"<rule {self.name}({', '.join(self.reads)}, /, {', '.join(self.scalars)})>"

@@ -534,6 +534,8 @@ def test_without_cuda_it_is_said_what_is_missing(monkeypatch):
         gn.Adam(FakeArray(np.ones(3)))
     with pytest.raises(RuntimeError, match="x is a CUDA array, and CUDA cannot be used"):
         gn.relu(FakeArray(np.ones(3)))
+    with pytest.raises(RuntimeError, match="CUDA cannot be used: no such thing"):
+        gn.relu.ufunc("cuda")
     assert gn.info()["cuda"] == "not usable: no such thing; get one"
 
 

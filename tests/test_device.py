@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gnumba as gn
-from gnumba._engine import device, grid, sums
+from gnumba._engine import device, driver, grid, sums
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
 
@@ -145,3 +145,13 @@ device.cubin(device_body(), sys.argv[1])
     assert run("sm_90", "new") == 5  # sigmoid forward, derivative, backward, backward from y; sgd
     assert run("sm_90", "kept") == 5
     assert run("sm_80", "new") == 6
+
+
+def test_ufuncs_for_cuda(monkeypatch):
+    """They compile, for float32 and float64; numba looks at the GPU's kind only."""
+    monkeypatch.setattr(driver, "_current", [object()])
+    with device.compiling_for((9, 0)):
+        made = [gn.silu.ufunc("cuda"), *gn.rules.adam.ufuncs("cuda")]
+    for each in made:
+        assert [np.dtype(kinds[0]) for kinds in each.functions] == [FLOAT32, FLOAT64]
+    assert gn.rules.adam.ufuncs("cuda").v is made[-1]

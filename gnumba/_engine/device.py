@@ -94,7 +94,7 @@ def _compiled(body: Body, arch: str, output: str) -> bytes:
     from numba import cuda
 
     major, minor = divmod(int(arch.removeprefix("sm_")), 10)
-    with _LOCK, _compiling_for((major, minor)):
+    with _LOCK, compiling_for((major, minor)):
         code, _ = cuda.compile(
             _kernel(body),
             types.void(*body.arguments),
@@ -118,7 +118,7 @@ def _kernel(body: Body) -> Any:
 
 
 @contextlib.contextmanager
-def _compiling_for(capability: tuple[int, int]) -> Iterator[None]:
+def compiling_for(capability: tuple[int, int]) -> Iterator[None]:
     """numba-cuda asks the current device what to compile a kernel's callees for; this is what it hears.
 
     A GPU's context is not touched, and none is needed.

@@ -1,4 +1,4 @@
-"""From one scalar function: ``numba.vectorize`` ufuncs and fused loops, for one core and for all.
+"""From one scalar function fused loops, for one core and for all.
 
 A *sweep* is one compiled call over a table of dense rows. It loads an element of every column,
 calls the scalar function, and stores all its results: one pass, in place, SIMD. A *walk* is the
@@ -7,7 +7,6 @@ same over one row of arrays with any strides. Both deal their work in contiguous
 
 from __future__ import annotations
 
-import collections
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 import numba
 import numpy as np
 from numba import prange, types
-from numba.extending import overload
 
-from .._rule import Elementwise, Rule
+from .._rule import Elementwise
 from . import threads
 from .cache import KernelCache, own_symbol
 from .memory import WrongCountError, cast, fetch, moved, pick, put, row, stay_apart
@@ -358,40 +356,6 @@ def compiled(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None
         kernel._cache.save(signature, kernel.overloads[signature])
     kernel.disable_compile()  # numba's C dispatcher is the check of types from here on
     return kernel
-
-
-def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
-    """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
-    return _ufunc(function, checked_target(target), output)
-
-
-@functools.cache
-def _ufunc(function: Elementwise, target: str, output: int) -> Any:
-    def by_dtype(*arguments):
-        """Stands for the specialised function in compiled code."""
-
-    @overload(by_dtype, jit_options=OPTIONS)
-    def choose(*arguments):
-        inner = specialized(function, np.dtype(arguments[0].name)).dispatcher
-        return lambda *arguments: inner(*arguments)
-
-    # numba.vectorize counts the operands of a signature, so there has to be one.
-    names = ", ".join(function.reads + function.scalars)
-    result = f"[{output}]" if len(function.writes) > 1 else ""
-    scope: dict[str, Any] = {"by_dtype": by_dtype}
-    exec(f"def {function.name}({names}):\n    return by_dtype({names}){result}", scope)
-    count = len(function.reads) + len(function.scalars)
-    signatures = [kind(*(kind,) * count) for kind in (types.float32, types.float64)]
-    made = numba.vectorize(signatures, target=target)(scope[function.name])
-    refuse_widening(function.name, specialized(function, np.dtype("float32")))
-    return made
-
-
-@functools.cache
-def ufuncs(rule: Rule, target: str) -> Any:
-    """Every output of an update rule as a ufunc: a named tuple ``(p, *state)``."""
-    outputs: Any = collections.namedtuple(rule.name, rule.writes)  # type: ignore[misc]
-    return outputs(*(ufunc(rule, target, k) for k in range(len(rule.writes))))
 
 
 def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
