@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import rules
-from ._engine.launch import launch_row
+from ._engine.transfer import between_steps
 from ._optimizer import Optimizer
 from ._rule import Elementwise, Rule
 from .rules.clipping import scaled
@@ -62,4 +62,4 @@ def take_up(optimizer: Optimizer, carried: Mapping[str, tuple[Array, float]]) ->
             m, factor = carried[p.name]
             hyper = optimizer.groups[p.group].values_at(0)
             gain = GAIN[optimizer.rule](optimizer.scalars(1, **hyper))
-            launch_row(TIMES, (m, p.state["v"]), np.array([factor * gain]))
+            between_steps(TIMES, (m, p.state["v"]), np.array([factor * gain]))

@@ -222,7 +222,7 @@ class Optimizer:
         for at in (view for view in views if isinstance(view, Remote)):
             streams[at.ordinal].append(at.stream)
         for ordinal, (stream, *others) in streams.items():
-            gpu.follow(ordinal, stream, others)
+            gpu.follow(ordinal, stream, others)  # streams that their libraries name now
             for table in (*(table for table, _, _ in self._tables), *(update.table for update in sparse)):
                 if table.ordinal == ordinal:
                     table.stream = stream

@@ -79,8 +79,8 @@ class FakeCuda:
         assert values.flags.forc
         ctypes.memmove(address, values.ctypes.data, values.nbytes)
 
-    def download(self, device, values, address, stream):
-        self.calls.append(("download", values.nbytes, stream))
+    def download(self, device, values, address):
+        self.calls.append(("download", values.nbytes))
         ctypes.memmove(values.ctypes.data, address, values.nbytes)
 
     def zero(self, device, address, nbytes, stream):
@@ -89,6 +89,18 @@ class FakeCuda:
 
     def order(self, device, before, after):
         self.calls.append(("order", before, after))
+
+    def finish(self, device):
+        self.calls.append(("finish",))
+
+    def mark(self, device, stream, mark):
+        assert stream, "the default stream needs no mark"
+        self.calls.append(("mark", stream))
+        return mark or object()
+
+    def wait(self, device, mark, stream):
+        assert mark is not None
+        self.calls.append(("wait", stream))
 
     def later(self, device, address, stream):
         self.calls.append(("later", stream))

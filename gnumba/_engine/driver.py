@@ -92,14 +92,23 @@ class Driver(Protocol):
     def upload(self, device: int, address: int, values: Array, stream: int) -> None:
         """Copy dense host memory, which may change once this returns."""
 
-    def download(self, device: int, values: Array, address: int, stream: int) -> None:
-        """Copy to dense host memory, and wait for it."""
+    def download(self, device: int, values: Array, address: int) -> None:
+        """Copy to dense host memory, after all that was put on the device's streams."""
+
+    def finish(self, device: int) -> None:
+        """Wait for all that was put on the device's streams."""
 
     def zero(self, device: int, address: int, nbytes: int, stream: int) -> None:
         """Fill with zeros."""
 
     def order(self, device: int, before: int, after: int) -> None:
         """What is put on stream ``after`` from now on waits for what is on stream ``before``."""
+
+    def mark(self, device: int, stream: int, mark: Any) -> Any:
+        """A mark behind what is on the stream, an earlier one moved if given; it outlives the stream."""
+
+    def wait(self, device: int, mark: Any, stream: int) -> None:
+        """What is put on the stream from now on waits for what was before the mark."""
 
     def later(self, device: int, address: int, stream: int) -> Later:
         """A float64 at that address, to be read once the stream has come so far."""
@@ -266,11 +275,16 @@ class Cuda:
             with self._at(device):
                 _checked(self._cu.cuMemcpyHtoDAsync(address, int(values.ctypes.data), values.nbytes, stream))
 
-    def download(self, device: int, values: Array, address: int, stream: int) -> None:
-        if values.nbytes:
-            with self._at(device):
-                _checked(self._cu.cuMemcpyDtoHAsync(int(values.ctypes.data), address, values.nbytes, stream))
-                _checked(self._cu.cuStreamSynchronize(stream))
+    def download(self, device: int, values: Array, address: int) -> None:
+        with self._at(device):
+            _checked(self._cu.cuCtxSynchronize())
+            if values.nbytes:
+                _checked(self._cu.cuMemcpyDtoHAsync(int(values.ctypes.data), address, values.nbytes, 0))
+                _checked(self._cu.cuStreamSynchronize(0))
+
+    def finish(self, device: int) -> None:
+        with self._at(device):
+            _checked(self._cu.cuCtxSynchronize())
 
     def zero(self, device: int, address: int, nbytes: int, stream: int) -> None:
         with self._at(device):
@@ -279,13 +293,19 @@ class Cuda:
     def order(self, device: int, before: int, after: int) -> None:
         with self._at(device):
             event = self._event()
-            try:
-                _checked(self._cu.cuEventRecord(event, before))
-                _checked(self._cu.cuStreamWaitEvent(after, event, 0))
-            except CudaError:  # a stream that there is no longer
-                _checked(self._cu.cuCtxSynchronize())
-            finally:
-                _checked(self._cu.cuEventDestroy(event))
+            _checked(self._cu.cuEventRecord(event, before))
+            _checked(self._cu.cuStreamWaitEvent(after, event, 0))
+            _checked(self._cu.cuEventDestroy(event))  # which the driver does when the wait is over
+
+    def mark(self, device: int, stream: int, mark: Any) -> Any:
+        with self._at(device):
+            mark = mark or self._event()
+            _checked(self._cu.cuEventRecord(mark, stream))
+        return mark
+
+    def wait(self, device: int, mark: Any, stream: int) -> None:
+        with self._at(device):
+            _checked(self._cu.cuStreamWaitEvent(stream, mark, 0))
 
     def _event(self) -> Any:
         return _checked(self._cu.cuEventCreate(self._cu.CUevent_flags.CU_EVENT_DISABLE_TIMING))

@@ -36,29 +36,52 @@ def _launch(body: grid.Body, ordinal: int, stream: int, pieces: int, arguments: 
     cuda.launch(ordinal, cuda.load(ordinal, body), blocks, stream, arguments)
 
 
+class Turn:
+    """Which stream uses something that is kept on a device, so that another's turn comes after it.
+
+    A stream that is not the default one may be gone by then: a mark is left behind what it does.
+    """
+
+    def __init__(self, ordinal: int, stream: int) -> None:
+        self.ordinal, self.stream = ordinal, stream
+        self._mark: Any = None
+
+    def take(self, stream: int) -> None:
+        """Begin on a stream."""
+        if stream != self.stream:
+            if self._mark is not None and self.stream:
+                driver.get().wait(self.ordinal, self._mark, stream)
+            else:
+                driver.get().order(self.ordinal, self.stream, stream)
+            self.stream = stream
+
+    def done(self) -> None:
+        """All is put on the stream."""
+        if self.stream:
+            self._mark = driver.get().mark(self.ordinal, self.stream, self._mark)
+
+
 class Resident:
     """A table's numbers in its device's memory: addresses, uploaded again when one changed, and pieces."""
 
     def __init__(self, table: Table) -> None:
         pieces = np.ascontiguousarray(table.pieces)
-        self.count, self.stream = len(pieces), table.stream
+        self.count, self.turn = len(pieces), Turn(table.ordinal, table.stream)
         self._known = b""
         self._memory = driver.get().allocate(table.ordinal, max(8, table.addresses.nbytes + pieces.nbytes))
         self.rows_at = self._memory.address
         self.pieces_at = self.rows_at + table.addresses.nbytes
-        driver.get().upload(table.ordinal, self.pieces_at, pieces, self.stream)
+        driver.get().upload(table.ordinal, self.pieces_at, pieces, table.stream)
         body = grid.sweep(table.function, table.dtype)
         self.arguments = Arguments(body, self.rows_at, self.pieces_at, self.count, 0)
         self._of_norm: dict[int, Arguments] = {}
 
     def follow(self, table: Table) -> None:
         """Make the device's addresses those of the table, after what still reads the former."""
-        if table.stream != self.stream:
-            driver.get().order(table.ordinal, self.stream, table.stream)
-            self.stream = table.stream
+        self.turn.take(table.stream)
         now = table.addresses.tobytes()
         if now != self._known:
-            driver.get().upload(table.ordinal, self.rows_at, table.addresses, self.stream)
+            driver.get().upload(table.ordinal, self.rows_at, table.addresses, table.stream)
             self._known = now
 
     def of_norm(self, table: Table, column: int) -> Arguments:
@@ -89,6 +112,7 @@ def kernels(table: Table, control: int) -> tuple[Any, Any]:
             here.arguments.set(SWEEP_CONTROL, control)
             here.arguments.set_scalars(scalars)
             _launch(sweep_body, table.ordinal, table.stream, here.count, here.arguments)
+            here.turn.done()
 
     if not table.strided:
         return (sweep, None, None), None
@@ -153,19 +177,17 @@ class Control:
     """The norm of gradients and what follows from it, on their device: (norm, factor, go, finite)."""
 
     def __init__(self, ordinal: int) -> None:
-        self.ordinal, self.stream = ordinal, 0
+        self.ordinal, self.turn, self._room = ordinal, Turn(ordinal, 0), 0
         self._memory = driver.get().allocate(ordinal, 5 * 8)
         self.address, self._counter = self._memory.address, self._memory.address + 4 * 8
         driver.get().zero(ordinal, self._counter, 8, 0)
-        self._first, self._room = True, 0
+        driver.get().finish(ordinal)
 
     def take(
         self, tables: list[Table], column: int, stream: int, scale: float, limit: float, skip: bool
     ) -> None:
         """Put the norm of a column of all tables on the stream; ``limit`` < 0 is none."""
-        if self._first or stream != self.stream:
-            driver.get().order(self.ordinal, self.stream, stream)
-            self._first, self.stream = False, stream
+        self.turn.take(stream)
         work = [*_dense_parts(tables), *_strided_parts(tables, column)]
         longest, slots = max(pieces for _, pieces, _ in work), len(work)
         at = self._scratch(8 * sums.PER_SLOT * (longest + slots))
@@ -176,6 +198,7 @@ class Control:
                 self._dense(table, column, stream, pieces, rest)
             else:
                 self._strided(x, stream, pieces, rest)
+        self.turn.done()
 
     def _scratch(self, nbytes: int) -> int:
         """Memory for sums, kept from step to step."""
@@ -202,18 +225,21 @@ class Control:
     def read(self) -> tuple[float, bool]:
         """The norm and whether it is finite; waits for it."""
         numbers = np.empty(4)
-        driver.get().download(self.ordinal, numbers, self.address, self.stream)
+        driver.get().download(self.ordinal, numbers, self.address)
         return float(numbers[0]), bool(numbers[3])
 
     def later(self) -> driver.Later:
         """go, once it is there."""
-        return driver.get().later(self.ordinal, self.address + 2 * 8, self.stream)
+        return driver.get().later(self.ordinal, self.address + 2 * 8, self.turn.stream)
 
     def given_to(self, x: Any) -> Any:
         """A copy of the norm as it is now, float64, in an array of shape () of x's kind."""
         there = place.fresh(x, place.seen("parameter", x), (), np.dtype(np.float64))
-        norm = view(self, self.address, (), None, there.dtype, self.ordinal, self.stream)
+        assert isinstance(there, Remote)
+        self.turn.take(there.stream)
+        norm = view(self, self.address, (), None, there.dtype, self.ordinal, there.stream)
         over_row(COPY, (norm, there), np.empty(0))
+        self.turn.done()
         return place.like(x, there)
 
 
@@ -293,17 +319,38 @@ def _same(x: Any) -> Any:
 COPY = Elementwise(_same, ("x",), ("y",))
 
 
+def between_steps(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> None:
+    """The function over one row, after all that runs on the device and before all that will."""
+    assert isinstance(row[0], Remote)
+    driver.get().finish(row[0].ordinal)
+    over_row(function, tuple(map(_on_default_stream, row)), scalars)
+    driver.get().finish(row[0].ordinal)
+
+
+def _on_default_stream(x: Any) -> Remote:
+    """The same view; the stream that it was last seen on may be gone."""
+    there: Remote = x.view()
+    there.stream = 0
+    return there
+
+
 def assign(x: Array, values: Array) -> None:
     """Write to an array on a device what another array, there or on the host, holds."""
     assert isinstance(x, Remote)
-    there = (
-        values if isinstance(values, Remote) else uploaded(np.ascontiguousarray(values), x.ordinal, x.stream)
-    )
-    over_row(COPY, (there, x), np.empty(0))
+    there = values if isinstance(values, Remote) else uploaded(np.ascontiguousarray(values), x.ordinal, 0)
+    between_steps(COPY, (there.reshape(x.shape), x), np.empty(0))
 
 
 def filled(x: Array, value: float) -> Array:
     """An array laid out as ``x``, on its device, full of one value."""
     assert isinstance(x, Remote)
-    host = np.full_like(np.empty_like(x, subok=False), value)
-    return uploaded(host, x.ordinal, x.stream)
+    model, cuda = np.empty_like(x, subok=False), driver.get()
+    if value != 0.0:
+        model[...] = value
+        made = uploaded(model, x.ordinal, 0)
+    else:
+        memory = cuda.allocate(x.ordinal, max(8, model.nbytes))
+        cuda.zero(x.ordinal, memory.address, max(8, model.nbytes), 0)
+        made = view(memory, memory.address, model.shape, model.strides, model.dtype, x.ordinal, 0)
+    cuda.finish(x.ordinal)
+    return made

@@ -122,12 +122,12 @@ def uploaded(values: Array, device: int, stream: int) -> Remote:
 
 
 def downloaded(x: Remote) -> Array:
-    """A copy in host memory; waits for what runs on the array's stream."""
+    """A copy in host memory; waits for the device."""
     if not x.size:
         return np.empty(x.shape, x.dtype)
     low, high = np.lib.array_utils.byte_bounds(x)
     memory = np.empty(high - low, np.uint8)
-    driver.get().download(x.ordinal, memory, low, x.stream)
+    driver.get().download(x.ordinal, memory, low)
     first = x.__array_interface__["data"][0] - low
     there = np.ndarray(x.shape, x.dtype, memory, first, x.strides)
     return there.copy(order="K")

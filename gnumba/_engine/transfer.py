@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._rule import Elementwise
 from . import gpu, place
+from .launch import Scalars, launch_row
 from .remote import Remote, downloaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -18,6 +20,14 @@ def assign(x: Array, values: Array) -> None:
         gpu.assign(x, values)
     else:
         x[...] = downloaded(values) if isinstance(values, Remote) else values
+
+
+def between_steps(function: Elementwise, row: tuple[Array, ...], scalars: Scalars) -> None:
+    """Run a function over one row of arrays whose streams may be gone: waits for a device."""
+    if isinstance(row[0], Remote):
+        gpu.between_steps(function, row, scalars)
+    else:
+        launch_row(function, row, scalars)
 
 
 def placed(x: Any, values: Array) -> Any:
