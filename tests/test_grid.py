@@ -5,9 +5,11 @@ import layouts
 import numpy as np
 import pytest
 from judge import assert_same_bits
+from numba import types
+from numba.extending import _Intrinsic
 
 import gnumba as gn
-from gnumba._engine import grid, sums
+from gnumba._engine import grid, lanes, memory, primitives, sums
 from gnumba._engine.launch import launch, total_of
 from gnumba._engine.table import BLOCK, Table, address, by_lines
 
@@ -258,3 +260,20 @@ def test_rows_that_are_named_more_than_once(dtype):
     where = address(values), address(order), address(starts), 3, 5, address(out)
     grid.native(sums.gathered(dtype))(2, *where)
     assert_same_bits(out, np.add.reduceat(values[order].astype(np.float64), starts[:-1]).astype(dtype))
+
+
+def test_intrinsics_serve_two_compilers():
+    """Each has one generator for one signature: numba before 0.67 would mix up those of a CPU and a GPU."""
+    makers = {
+        name: made
+        for module in (memory, lanes, primitives)
+        for name, made in vars(module).items()
+        if isinstance(made, _Intrinsic)
+    }
+    assert {"fetch", "put", "fetch_lanes", "fma"} <= set(makers)
+    for name, made in makers.items():
+        assert hasattr(made._defn, "__wrapped__"), name
+    pair = types.UniTuple(types.int64, 2)
+    for _ in range(2):
+        first, second = (memory.moved._defn(None, pair, pair, types.int64) for _ in range(2))
+        assert first == second

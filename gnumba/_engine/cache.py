@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import inspect
 import os
 import pickle
 import secrets
@@ -206,7 +207,7 @@ def fingerprint(root: Any) -> str:
             value(v.py_func)
         elif isinstance(v, _Intrinsic):
             put("intrinsic")
-            value(v._defn)
+            value(inspect.unwrap(v._defn))
         elif isinstance(v, types.ModuleType):
             put("module", v.__name__)
         elif isinstance(v, types.FunctionType) and _package(v) not in LIBRARIES:

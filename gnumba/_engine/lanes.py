@@ -13,8 +13,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from .intrinsics import intrinsic
 from .memory import GLOBAL, INT64, element_at, is_cuda
 
 WIDTH = 16  # bytes of one access

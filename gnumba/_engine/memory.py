@@ -11,7 +11,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from .intrinsics import intrinsic
 
 INT64 = ir.IntType(64)
 GLOBAL = 1  # the address space of a GPU's main memory

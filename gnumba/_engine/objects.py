@@ -15,9 +15,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .cache import own_symbol
+from .intrinsics import intrinsic
 from .memory import INT64
 from .specialize import OPTIONS
 

@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
 
 from .. import elementary
+from .intrinsics import intrinsic
 
 __all__ = ["INTRINSICS"]
 
