@@ -80,11 +80,13 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
         if control != 0 and fetch(np.int64, (control,), 2)[0] == 0:
             return
         constants = factored(first(scalars, numbers), control)
-        for piece in range(block, count, blocks):
+        piece = block  # no range() here and below: its length takes a division, half of such a kernel's code
+        while piece < count:
             k, lo, hi = listed(pieces, piece, (0, 0, 0))
             at = listed(table, k, columns)
             if at[switch] != 0:
                 span(at, lo, hi, rank, size, constants)
+            piece += blocks
 
     return _made(function, dtype, sweep, (WHOLE,) * 4)
 
@@ -96,8 +98,10 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
 
     def flat(block, blocks, rank, size, addresses, count, scalars):
         constants = first(scalars, numbers)
-        for lo in range(block * CHUNK, count, blocks * CHUNK):
+        lo = block * CHUNK
+        while lo < count:
             span(addresses, lo, min(count, lo + CHUNK), rank, size, constants)
+            lo += blocks * CHUNK
 
     return _made(function, dtype, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
 
@@ -177,7 +181,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
             tail = head + (hi - head) // lanes * lanes
         else:
             head = tail = hi
-        i = head + rank * lanes  # no range(): how long it is takes a division for a step that is no constant
+        i = head + rank * lanes
         while i < tail:
             put_lanes(kind, written, i, each(fetch_lanes(kind, read, i), i, constants))
             i += size * lanes
