@@ -48,7 +48,7 @@ def means(optimizer: Optimizer) -> dict[str, tuple[Array, float]]:
     """By parameter, Adam's m and 1/(1 − β₁ᵗ): t its own updates, β₁ the last step's. None if it had none."""
     found = {}
     for p in optimizer._parameters:
-        if updates := optimizer.t - p.missed:
+        if updates := optimizer._updates(p):
             hyper = optimizer.groups[p.group].values_at(optimizer.t - 1)
             beta1 = optimizer.scalars(updates, **hyper)["beta1"]
             found[p.name] = p.state["m"], 1.0 / (1.0 - beta1**updates)

@@ -38,14 +38,17 @@ def value_at(t: int, name: str, given: Any, allowed: Range) -> Any:
     """
     value = given(t) if callable(given) else given
     shown = f"{name} at step {t}" if callable(given) else name
-    if allowed.items is not None or (allowed is ANY and isinstance(value, (tuple, list))):
+    if allowed.items is not None or (allowed is ANY and _is_sequence(value)):
         return _tuple_at(t, shown, value, allowed)
     return number(shown, value, allowed)
 
 
 def number(name: str, given: Any, allowed: Range) -> float:
-    """The number given, checked: TypeError for what is none, ValueError for one out of range."""
-    if not isinstance(given, Real):
+    """The number given, checked: TypeError for what is none, ValueError for one out of range.
+
+    Arrays of shape () are numbers, whatever their library and precision; bools are not.
+    """
+    if type(given) is not float and not is_number(given):
         raise TypeError(f"{name} is {given!r}, expected {allowed.words}")
     made = float(given)
     if not allowed.lowest <= made <= allowed.highest:
@@ -53,8 +56,22 @@ def number(name: str, given: Any, allowed: Range) -> float:
     return made
 
 
+def is_number(given: Any) -> bool:
+    """Whether ``given`` is a real number or an array of one, of shape (); bools are not."""
+    if isinstance(given, Real):
+        return not isinstance(given, bool)
+    kind = getattr(given, "dtype", None)  # JAX's and PyTorch's too, which NumPy may not know
+    if kind is None or getattr(given, "shape", None) != () or callable(given):
+        return False
+    return not any(word in str(kind) for word in ("bool", "complex", "object", "<U", "|S"))
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
 def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]:
-    if not isinstance(value, (tuple, list)):
+    if not _is_sequence(value):
         raise TypeError(f"{shown} is {value!r}, expected {allowed.words}")
     if allowed.items not in (None, len(value)):
         raise ValueError(f"{shown} is {value!r}, expected {allowed.words}")
@@ -62,9 +79,16 @@ def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]
     return tuple(value_at(t, f"{shown}[{k}]", each, item) for k, each in enumerate(value))
 
 
+def fixed(given: Any) -> Any:
+    """A hyperparameter as it is kept: arrays of numbers as plain ones, as arrays may change unseen."""
+    if _is_sequence(given):
+        return tuple(map(fixed, given))
+    return float(given) if not isinstance(given, Real) and is_number(given) else given
+
+
 def is_fixed(given: Any) -> bool:
     """Whether a hyperparameter can only change by being replaced: a number or a tuple of numbers."""
-    return all(isinstance(item, Real) for item in (given if isinstance(given, tuple) else (given,)))
+    return all(is_number(item) for item in (given if isinstance(given, tuple) else (given,)))
 
 
 def generator(rng: Any) -> np.random.Generator:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,11 +20,15 @@ from ._engine.launch import launch
 from ._engine.remote import Remote
 from ._engine.table import HOST, PickedRows, Table
 from ._engine.transfer import assign, filled, on_host
+from ._fastpath import fast_step
 from ._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at
 from ._rows import Rows
 from ._rule import Rule
+from ._signals import uninterrupted
 from ._state import check_fits
 from ._structure import Group, are_groups, groups, keys_of, outline
+from ._suggest import no_attribute
+from ._typing import Grads, Nonfinite, Number
 from ._update import Parameter, Update
 
 __all__ = ["Optimizer"]
@@ -47,14 +54,18 @@ class Optimizer:
         The last step's norm of all gradients, before clipping and after ``grad_scale``; None where
         nothing asked for it (neither ``max_norm`` nor ``nonfinite``). For CUDA arrays it stays on
         the device, an array of their kind: ``float(opt.grad_norm)`` waits for it.
-    lr : float
-        The learning rate of the next step (the first group's); setting it sets every group and
-        replaces a schedule.
     groups : list of dict
         The groups: ``"params"``, ``"name"`` and the hyperparameters, which may be changed.
+    lr, weight_decay, … : float
+        Every hyperparameter by its name: its value in the next step (the first group's). Setting one
+        sets every group and replaces a schedule. Attributes that there are not cannot be set.
+    maximize : bool
+        Whether the steps ascend. It is fixed when the optimizer is made, as ``nesterov`` and
+        ``decoupled`` are.
     """
 
     ranges: Mapping[str, Range] = MappingProxyType({})
+    is_corrected = False  # whether there are `corrections`
     _plan: list[Update]
     _control: Control | None  # the norm of gradients on a device, once there was one
 
@@ -65,32 +76,48 @@ class Optimizer:
         hyper: Mapping[str, Any],
         *,
         max_norm: Any = None,
-        nonfinite: str = "apply",
+        nonfinite: Nonfinite = "apply",
+        **flags: bool,
     ) -> None:
-        self.rule = rule
+        self._rule = rule
+        self._flags = {name: _checked_flag(name, flag) for name, flag in flags.items()}
+        self._sign = -1.0 if self._flags.get("maximize") else 1.0  # of the gradients
         self._t = self._skipped = 0
         self._norm: float | Control | None = None
         self._pending: tuple[Later, list[Parameter]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._names = tuple(hyper)
         self._grouped = are_groups(params)
-        self.groups = groups(params, hyper, self.ranges)
+        self._groups = groups(params, hyper, self.ranges, self.complete)
         self._parameters = list(self._enumerate())
         self._see()
         self._check_places(self._guard)
         for p in self._parameters:
             p.state = {name: self._first_state(name, p.array) for name in rule.state}
+        self._missed = (0,) * len(self._parameters)  # steps in which a parameter had no gradient
         self._lay_out()
 
-    # What a kind of optimizer adds: how hyperparameters become the rule's scalars.
+    # What a kind of optimizer adds.
+
+    def complete(self, hyper: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The hyperparameters of a group, those that follow from others filled in."""
+        return hyper
+
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        """The rule's scalars that follow from the hyperparameters alone."""
+        return hyper
+
+    def corrections(self, t: int, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        """Those that depend on ``t`` too, the number of the update: bias corrections."""
+        return {}
 
     def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
         """The rule's scalars for a parameter's ``t``-th update (1, 2, …), on the host in float64."""
-        return hyper
+        return {**self.constants(hyper), **self.corrections(t, hyper)}
 
     # The step.
 
-    def step(self, grads: Any, *, grad_scale: float = 1.0) -> None:
+    def step(self, grads: Grads, *, grad_scale: Number = 1.0) -> None:
         """Update every parameter once, in place.
 
         Gradients are divided by ``grad_scale``; their norm is taken; they are clipped; then comes the
@@ -119,37 +146,59 @@ class Optimizer:
         FloatingPointError
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
+        fast, self.__dict__["_fast"] = self._fast, None
+        if fast is not None and grad_scale == 1.0 and fast(self, grads):
+            self.__dict__["_fast"] = fast
+            return
         if self._pending:
             self._settle()
         scale = grad_scale if grad_scale == 1.0 else value_at(self._t, "grad_scale", grad_scale, POSITIVE)
         gradients = self._matched(grads)
-        _views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
-        factor, control = self._factor(gradients, sparse, scale)
+        views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
+        hyper = [group.values_at(self._t) for group in self._groups]
+        factor, control, norm = self._factor(gradients, sparse, scale)
         if factor is None:
-            self._skipped += 1
+            self.__dict__.update(_norm=norm, _skipped=self._skipped + 1)
             return
-        launch([(each.part(), self._scalars(each, factor)) for each in self._plan + sparse], control)
-        if self._control and control and self._guard.nonfinite == "skip":
-            self._pending = self._control.later(), missing
-        else:
-            self._take(missing)
+        work = [(each.part(), self._scalars(each, hyper[each.group], factor)) for each in self._plan + sparse]
+        launch(work, control, (self.__dict__.update, self._after(missing, norm, control)))
+        if not (views or missing or sparse or self._guard.looks) and scale == 1.0:
+            self.__dict__["_fast"] = fast_step(self)
 
-    def _take(self, missing: list[Parameter]) -> None:
-        """Count a step that was taken, in which these parameters had no gradient."""
-        self._t += 1
-        if missing:
-            for p in missing:
-                p.missed += 1
-            self._plan = self._planned()
+    def _after(self, missing: list[Parameter], norm: Any, control: int) -> dict[str, Any]:
+        """Attributes after a step in which these parameters have no gradient.
+
+        Where a device says whether the step is taken, that is heard later: see `_settle`.
+        """
+        if control and self._guard.nonfinite == "skip":
+            assert isinstance(norm, Control)
+            return {"_norm": norm, "_pending": (norm.later(), missing)}
+        return {"_norm": norm} | self._taken(missing)
+
+    def _taken(self, missing: list[Parameter]) -> dict[str, Any]:
+        """Attributes that count a step."""
+        if not missing:
+            return {"_t": self._t + 1}
+        without = {p.index for p in missing}
+        missed = tuple(count + (k in without) for k, count in enumerate(self._missed))
+        return {"_t": self._t + 1, "_missed": missed, "_plan": self._planned(missed)}
 
     def _settle(self) -> None:
-        """Hear from the device whether the last step was taken."""
+        """Wait for the device's word on the previous step, and count it as taken or skipped."""
         if self._pending:
-            (go, missing), self._pending = self._pending, None
-            if go.read():
-                self._take(missing)
-            else:
-                self._skipped += 1
+            go, missing = self._pending
+            counted = self._taken(missing) if go.read() else {"_skipped": self._skipped + 1}
+            self.__dict__.update(counted, _pending=None)
+
+    @property
+    def rule(self) -> Rule:
+        """The scalar update rule."""
+        return self._rule
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of parameters, mappings whose hyperparameters may be changed."""
+        return self._groups
 
     @property
     def t(self) -> int:
@@ -206,7 +255,7 @@ class Optimizer:
                 views.append(g)
                 if rows.size:
                     table = PickedRows(self.rule, (p.array, g, *p.state.values()), rows)
-                    sparse.append(Update(table, None, self.groups[p.group], p.missed))
+                    sparse.append(Update(table, None, p.group, self._missed[p.index]))
             else:
                 g = place.check_gradient(p.name, g, p.array)
                 self._memory.check_clear(p.name, g)
@@ -229,30 +278,31 @@ class Optimizer:
 
     def _factor(
         self, gradients: tuple[Any, ...], sparse: list[Update], scale: float
-    ) -> tuple[float | None, int]:
-        """What the gradients bound now are multiplied by; None if there is to be no step.
+    ) -> tuple[float | None, int, Any]:
+        """What the gradients bound now are multiplied by, None for no step; and their norm if asked for.
 
-        On a device it is known there only: the address of what says so comes second, or 0.
+        On a device the factor is not known to the host: the second value is then the address of the
+        gradients' status there, else 0.
         """
         if not self._guard.looks:
-            self._norm = None
-            return 1.0 / scale, 0
+            return self._sign / scale, 0, None
         limit = self._guard.limit(self._t)
         tables = [table for table, _, _ in self._tables] + [update.table for update in sparse]
         if tables[0].ordinal != HOST:
-            return 1.0, self._norm_on_device(tables, gradients, scale, limit)
+            control = self._norm_on_device(tables, gradients, scale, limit)
+            return self._sign, int(control.address), control
         found, finite = norm_of_gradients(tables, scale)
         if not finite and self._guard.nonfinite == "raise":
             raise self._not_finite(gradients, scale)
-        self._norm = found
         if not finite and self._guard.nonfinite == "skip":
-            return None, 0
-        return (1.0 if self._guard.max_norm is None else clip_factor(found, limit)) / scale, 0
+            return None, 0, found
+        factor = 1.0 if self._guard.max_norm is None else clip_factor(found, limit)
+        return self._sign * factor / scale, 0, found
 
     def _norm_on_device(
         self, tables: list[Table], gradients: tuple[Any, ...], scale: float, limit: float
-    ) -> int:
-        """Put the norm before the step; where the step finds what follows from it."""
+    ) -> Control:
+        """Put the norm before the step, which then finds on the device what follows from it."""
         guard, stream = self._guard, tables[0].stream
         if self._control is None:
             self._control = Control(tables[0].ordinal)
@@ -260,8 +310,7 @@ class Optimizer:
         self._control.take(tables, 1, stream, scale, limit, guard.nonfinite == "skip")
         if guard.nonfinite == "raise" and not self._control.read()[1]:
             raise self._not_finite(gradients, scale)
-        self._norm = self._control
-        return int(self._control.address)
+        return self._control
 
     def _not_finite(self, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
         pairs = zip(self._parameters, gradients, strict=True)
@@ -287,41 +336,61 @@ class Optimizer:
         """Gradients in the order of the parameters, as they are."""
         if not self._grouped:
             return self.groups[0].match("grads", grads)
-        if not isinstance(grads, (list, tuple)) or len(grads) != len(self.groups):
-            raise ValueError(f"grads is {outline(grads)}, expected one entry a group, {len(self.groups)}")
+        if not isinstance(grads, (list, tuple)) or len(grads) != len(self._groups):
+            raise ValueError(f"grads is {outline(grads)}, expected one entry a group, {len(self._groups)}")
         entries = zip(self.groups, grads, strict=True)
         return tuple(
             g for group, entry in entries for g in group.match(f"grads of group {group['name']}", entry)
         )
 
-    def _planned(self) -> list[Update]:
-        """What a step launches."""
+    def _planned(self, missed: tuple[int, ...]) -> list[Update]:
+        """The launches of a step, given how many steps each parameter has missed."""
         plan = []
         for table, group, members in self._tables:
-            counts = sorted({p.missed for p in members})
-            for missed in counts:
-                rows = {p.row for p in members if p.missed == missed}
-                plan.append(Update(table, rows if len(counts) > 1 else None, self.groups[group], missed))
+            counts = sorted({missed[p.index] for p in members})
+            for count in counts:
+                rows = {p.row for p in members if missed[p.index] == count}
+                plan.append(Update(table, rows if len(counts) > 1 else None, group, count))
         return plan
 
-    def _scalars(self, update: Update, factor: float) -> Array:
+    def _scalars(self, update: Update, hyper: dict[str, Any], factor: float) -> Array:
         """The rule's scalars for this step, and the gradients' factor."""
-        made = self.scalars(self.t + 1 - update.missed, **update.group.values_at(self.t))
-        return update.filled(made, factor)
+        corrections = self.corrections(self._t + 1 - update.missed, hyper)
+        if update.filled_from is hyper:
+            return update.corrected(corrections, factor)
+        return update.filled(hyper, {**self.constants(hyper), **corrections}, factor)
+
+    def _updates(self, p: Parameter) -> int:
+        """How many updates a parameter has had."""
+        return self.t - self._missed[p.index]
 
     # Hyperparameters.
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step; setting it sets every group and replaces a schedule."""
-        if "lr" not in self._names:
-            raise AttributeError(f"{self.rule.name} has no lr, its hyperparameters are {self._names}")
-        return float(self.groups[0].values_at(self.t)["lr"])
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        if name in own.get("_names", ()):
+            return self._groups[0].values_at(self.t)[name]
+        if name in own.get("_flags", ()):
+            return self._flags[name]
+        raise no_attribute(self, name, self._public())
 
-    @lr.setter
-    def lr(self, value: Any) -> None:
-        for group in self.groups:
-            group["lr"] = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_names", ()):
+            for group in self._groups:
+                group[name] = value
+        elif name in self.__dict__.get("_flags", ()):
+            raise AttributeError(f"{name} is fixed when the optimizer is made, it cannot be set")
+        elif name.startswith("_") or hasattr(type(self), name) or name in _declared(type(self)):
+            super().__setattr__(name, value)
+        else:
+            raise no_attribute(self, name, self._public())
+
+    def _public(self) -> list[str]:
+        return [name for name in dir(self) if not name.startswith("_")]
+
+    def __dir__(self) -> list[str]:
+        own = self.__dict__
+        return sorted({*super().__dir__(), *own.get("_names", ()), *own.get("_flags", ())})
 
     @property
     def max_norm(self) -> Any:
@@ -330,9 +399,7 @@ class Optimizer:
 
     @max_norm.setter
     def max_norm(self, value: Any) -> None:
-        guard = Guard(value, self.nonfinite)
-        self._check_places(guard)
-        self._guard = guard
+        self._set_guard(Guard(value, self.nonfinite))
 
     @property
     def nonfinite(self) -> str:
@@ -341,9 +408,11 @@ class Optimizer:
 
     @nonfinite.setter
     def nonfinite(self, value: str) -> None:
-        guard = Guard(self.max_norm, value)
+        self._set_guard(Guard(self.max_norm, value))
+
+    def _set_guard(self, guard: Guard) -> None:
         self._check_places(guard)
-        self._guard = guard
+        self._guard, self._fast = guard, None
 
     # State.
 
@@ -365,7 +434,7 @@ class Optimizer:
             "max_norm": None if self.max_norm is None else saved(self.max_norm),
             "groups": {g["name"]: {name: saved(g[name]) for name in self._names} for g in self.groups},
             "state": {
-                p.name: {"updates": self.t - p.missed} | {name: on_host(s) for name, s in p.state.items()}
+                p.name: {"updates": self._updates(p)} | {name: on_host(s) for name, s in p.state.items()}
                 for p in self._parameters
             },
         }
@@ -401,31 +470,40 @@ class Optimizer:
             for group, values in zip(self.groups, hyper, strict=True)
             for name, value in values.items()
         ]
-        load_all([pair for value, own in loaded for pair in stateful(value, own)])
+        with uninterrupted():
+            load_all([pair for value, own in loaded for pair in stateful(value, own)])
+            self._take_up(state, hyper, guard)
+
+    def _take_up(self, state: Mapping[str, Any], hyper: list[dict[str, Any]], guard: Guard) -> None:
+        """Load what has been checked."""
         for group, values in zip(self.groups, hyper, strict=True):
             group.update(values)
+        t, updates = int(state["t"]), [int(state["state"][p.name]["updates"]) for p in self._parameters]
         for p in self._parameters:
-            p.missed = int(state["t"]) - int(state["state"][p.name]["updates"])
             for name, array in p.state.items():
                 given = state["state"][p.name][name]
                 assign(array, given if isinstance(given, np.ndarray) else place.seen(name, given))
-        self._t, self._skipped, self._guard = int(state["t"]), int(state["skipped"]), guard
-        self._plan = self._planned()
+        self._t, self._skipped, self._guard = t, int(state["skipped"]), guard
+        self._missed = tuple(t - count for count in updates)
+        self._plan, self._fast = self._planned(self._missed), None
 
     # Parameters.
 
     def _enumerate(self) -> Iterator[Parameter]:
-        for index, group in enumerate(self.groups):
+        count = itertools.count()
+        for index, group in enumerate(self._groups):
             prefix = f"{group['name']}/" if self._grouped else ""
             for key, array in zip(keys_of(group["params"]), group.held(), strict=True):
-                yield Parameter(f"{prefix}{key}", array, index)
+                yield Parameter(next(count), f"{prefix}{key}", array, index)
 
     def _see(self) -> None:
         """Find the parameters' memory."""
-        given = {p.name: p.given for p in self._parameters}
-        if len(given) < len(self._parameters) or not given:
-            names = [p.name for p in self._parameters]
-            raise ValueError(f"params has the names {names}, expected at least one, each once")
+        names = [p.name for p in self._parameters]
+        given = dict(zip(names, (p.given for p in self._parameters), strict=True))
+        if not given:
+            raise ValueError("params has no arrays, expected at least one")
+        if len(given) < len(names):
+            raise ValueError(f"params has the names {names}, expected each once")
         self._memory = place.check_updated("parameter", given)
         for p in self._parameters:
             p.see(self._memory.arrays[p.name])
@@ -445,9 +523,14 @@ class Optimizer:
                 p.table, p.row = table, row
             self._tables.append((table, group, chosen))
         self._binding = Binding([(p.table, p.row, p.array, p.given) for p in self._parameters], self._memory)
-        self._plan = self._planned()
+        self._plan, self._fast = self._planned(self._missed), None
 
     # Copies: tables hold addresses, so a copy makes its own.
+
+    def __copy__(self) -> Self:
+        """An optimizer of these very parameters, with state, counts and hyperparameters of its own."""
+        kept = (*(group["params"] for group in self._groups), *(p.given for p in self._parameters))
+        return copy.deepcopy(self, {id(each): each for each in kept})
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
@@ -455,7 +538,7 @@ class Optimizer:
         return {
             name: norm if name == "_norm" else value
             for name, value in self.__dict__.items()
-            if name not in ("_tables", "_plan", "_binding", "_memory", "_control")
+            if name not in ("_tables", "_plan", "_fast", "_binding", "_memory", "_control")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -464,12 +547,24 @@ class Optimizer:
         self._lay_out()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}{self._guard}"]
+        flags = "".join(f", {name}=True" for name, flag in self._flags.items() if flag)
+        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}{flags}{self._guard}"]
         for index, group in enumerate(self.groups):
             hyper = ", ".join(f"{name}={_shown(group[name])}" for name in self._names)
             count = sum(p.group == index for p in self._parameters)
             lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
         return "\n".join(lines) + ")"
+
+
+def _checked_flag(name: str, flag: Any) -> bool:
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{name} is {flag!r}, expected True or False")
+    return bool(flag)
+
+
+def _declared(kind: type) -> set[str]:
+    """Attributes that a class or its bases annotate: those that a subclass of a user adds."""
+    return {name for each in kind.__mro__ for name in inspect.get_annotations(each)}
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from . import rules
 from ._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT, Range
 from ._optimizer import Optimizer
+from ._suggest import suggesting
+from ._typing import Hyper, Hypers, Nonfinite, Params
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSProp"]
 
@@ -23,30 +25,11 @@ RANGES = {
 }
 
 
-def _moments(
-    t: int, lr: float, betas: tuple[float, float], eps: float, eps_root: float, weight_decay: float
-) -> dict[str, float]:
-    """The scalars of Adam and AdamW; the first moment's bias correction goes into lr."""
-    beta1, beta2 = betas
-    return {
-        "lr": lr / (1.0 - beta1**t),
-        "beta1": beta1,
-        "one_minus_beta1": 1.0 - beta1,
-        "beta2": beta2,
-        "one_minus_beta2": 1.0 - beta2,
-        "v_correction": 1.0 / (1.0 - beta2**t),
-        "eps": eps,
-        "eps_root": eps_root,
-        "weight_decay": weight_decay,
-        "pull": lr * weight_decay,
-    }
-
-
 class SGD(Optimizer):
     """Gradient descent, with momentum, dampening and Nesterov's form as options.
 
     θ ← θ − ηg; with momentum μ and dampening τ: v ← μv + (1 − τ)g, θ ← θ − ηv (v₀ = 0, so the
-    first step is damped too); ``nesterov`` steps along g(1 − τ) + μv. The batch makes it batch,
+    first step is damped too); ``nesterov`` steps along g + μv. The batch makes it batch,
     stochastic or mini-batch gradient descent.
 
     Strengths: simple, general, scales with the batch, converges on convex problems.
@@ -64,7 +47,7 @@ class SGD(Optimizer):
     dampening : float or schedule, default 0.0
         τ in [0, 1].
     nesterov : bool, default False
-        Step along the look-ahead.
+        Step along the look-ahead; needs momentum, and takes no dampening.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
     decoupled : bool, default False
@@ -74,11 +57,14 @@ class SGD(Optimizer):
     nonfinite : {"apply", "skip", "raise"}, default "apply"
         What inf or nan in the gradients does: go into the parameters, leave everything as it was
         (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    maximize : bool, default False
+        Ascend: the gradients' sign is turned, in the step's own pass.
 
     Raises
     ------
     ValueError, TypeError
-        If a hyperparameter is out of range, there is no parameter, or one cannot be updated in place.
+        If a hyperparameter is out of range, there is no parameter, one cannot be updated in place, or
+        ``nesterov`` comes without momentum or with dampening.
 
     References
     ----------
@@ -95,28 +81,35 @@ class SGD(Optimizer):
 
     ranges: Mapping[str, Range] = RANGES
 
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.01,
+        params: Params,
+        lr: Hyper = 0.01,
         *,
-        momentum: Any = 0.0,
-        dampening: Any = 0.0,
+        momentum: Hyper = 0.0,
+        dampening: Hyper = 0.0,
         nesterov: bool = False,
-        weight_decay: Any = 0.0,
+        weight_decay: Hyper = 0.0,
         decoupled: bool = False,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
-        self.nesterov, self.decoupled = nesterov, decoupled
         hyper = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         moves = momentum != 0.0 or _any_group_sets(params, "momentum")
-        rule = (rules.nesterov if nesterov else rules.heavy_ball) if moves else rules.sgd
-        if not moves:
+        if nesterov:
+            _check_nesterov(moves, dampening, params)
+            self.ranges = RANGES | {"dampening": Range("0, as nesterov takes none", 0.0, 0.0)}
+        elif not moves:
             self.ranges = RANGES | {"momentum": Range("0, as this SGD was made without momentum", 0.0, 0.0)}
-        super().__init__(rule, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
+        rule = (rules.nesterov if nesterov else rules.heavy_ball) if moves else rules.sgd
+        super().__init__(
+            rule, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, nesterov=nesterov, decoupled=decoupled, maximize=maximize,
+        )  # fmt: skip
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
         made = _decayed(hyper["lr"], hyper["weight_decay"], self.decoupled)
         if self.rule is rules.sgd:  # without momentum, dampening only scales the step
             return made | {"lr": hyper["lr"] * (1.0 - hyper["dampening"])}
@@ -143,11 +136,8 @@ class Momentum(Optimizer):
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
     decoupled : bool, default False
         Multiply θ by 1 − ηλ instead.
-    max_norm : float or schedule, optional
-        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
-    nonfinite : {"apply", "skip", "raise"}, default "apply"
-        What inf or nan in the gradients does: go into the parameters, leave everything as it was
-        (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    max_norm, nonfinite, maximize
+        As in `SGD`.
 
     Raises
     ------
@@ -169,28 +159,45 @@ class Momentum(Optimizer):
 
     ranges = RANGES
 
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.01,
+        params: Params,
+        lr: Hyper = 0.01,
         *,
-        momentum: Any = 0.9,
-        weight_decay: Any = 0.0,
+        momentum: Hyper = 0.9,
+        weight_decay: Hyper = 0.0,
         decoupled: bool = False,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
-        self.decoupled = decoupled
         hyper = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(rules.momentum, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
+        super().__init__(
+            rules.momentum, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decoupled=decoupled, maximize=maximize,
+        )  # fmt: skip
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
         beta = hyper["momentum"]
         decay = _decayed(hyper["lr"], hyper["weight_decay"], self.decoupled)
         return decay | {"beta": beta, "one_minus_beta": 1.0 - beta}
 
 
-class AdaGrad(Optimizer):
+class Adaptive(Optimizer):
+    """The base of rules that divide by √(v + eps_root) + eps."""
+
+    ranges = RANGES
+
+    def complete(self, hyper: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One ε given alone makes the other 0; none is ``eps_root=1e-8``."""
+        eps, eps_root = hyper["eps"], hyper["eps_root"]
+        if eps_root is None:
+            eps_root = 1e-8 if eps is None else 0.0
+        return {**hyper, "eps": 0.0 if eps is None else eps, "eps_root": eps_root}
+
+
+class AdaGrad(Adaptive):
     """AdaGrad: a rate for every parameter, from the sum of its squared gradients.
 
     G ← G + g², θ ← θ − ηg / (√(G + eps_root) + eps).
@@ -204,17 +211,15 @@ class AdaGrad(Optimizer):
         What to update, in place; float32 or float64.
     lr : float or schedule, default 0.01
         η ≥ 0, usually 1e-2 to 1e-1.
-    eps : float or schedule, default 0.0
-        ≥ 0, outside the root. ``eps=1e-10, eps_root=0.0`` is PyTorch's form.
-    eps_root : float or schedule, default 1e-8
-        ≥ 0, inside the root: a floor of 1e-4 under the denominator.
+    eps : float or schedule, optional
+        ≥ 0, outside the root; 0 by default. ``eps=1e-10`` alone is PyTorch's form.
+    eps_root : float or schedule, optional
+        ≥ 0, inside the root; 1e-8 by default, a floor of 1e-4 under the denominator, and 0 where
+        ``eps`` is given.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
-    max_norm : float or schedule, optional
-        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
-    nonfinite : {"apply", "skip", "raise"}, default "apply"
-        What inf or nan in the gradients does: go into the parameters, leave everything as it was
-        (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    max_norm, nonfinite, maximize
+        As in `SGD`.
 
     Raises
     ------
@@ -229,29 +234,31 @@ class AdaGrad(Optimizer):
     --------
     >>> import numpy as np, gnumba as gn
     >>> w = np.array([1.0])
-    >>> gn.AdaGrad(w, lr=0.5, eps_root=0.0).step(np.array([4.0]))
+    >>> gn.AdaGrad(w, lr=0.5, eps=0.0).step(np.array([4.0]))
     >>> w
     array([0.5])
     """
 
-    ranges = RANGES
-
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.01,
+        params: Params,
+        lr: Hyper = 0.01,
         *,
-        eps: Any = 0.0,
-        eps_root: Any = 1e-8,
-        weight_decay: Any = 0.0,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        eps: Hyper | None = None,
+        eps_root: Hyper | None = None,
+        weight_decay: Hyper = 0.0,
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adagrad, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
+        super().__init__(
+            rules.adagrad, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+        )
 
 
-class RMSProp(Optimizer):
+class RMSProp(Adaptive):
     """RMSProp: AdaGrad with a moving mean of the squares, so that the rate does not die.
 
     E ← γE + (1 − γ)g², θ ← θ − ηg / (√(E + eps_root) + eps).
@@ -267,17 +274,12 @@ class RMSProp(Optimizer):
         η ≥ 0, usually 1e-4 to 1e-2.
     decay : float or schedule, default 0.9
         γ in [0, 1), usually 0.9 to 0.99.
-    eps : float or schedule, default 0.0
-        ≥ 0, outside the root. ``eps=1e-8, eps_root=0.0`` is PyTorch's form.
-    eps_root : float or schedule, default 1e-8
-        ≥ 0, inside the root: a floor of 1e-4 under the denominator.
+    eps, eps_root : float or schedule, optional
+        As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's form.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
-    max_norm : float or schedule, optional
-        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
-    nonfinite : {"apply", "skip", "raise"}, default "apply"
-        What inf or nan in the gradients does: go into the parameters, leave everything as it was
-        (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    max_norm, nonfinite, maximize
+        As in `SGD`.
 
     Raises
     ------
@@ -292,33 +294,58 @@ class RMSProp(Optimizer):
     --------
     >>> import numpy as np, gnumba as gn
     >>> w = np.array([1.0])
-    >>> gn.RMSProp(w, lr=0.5, decay=0.75, eps_root=0.0).step(np.array([4.0]))
+    >>> gn.RMSProp(w, lr=0.5, decay=0.75, eps=0.0).step(np.array([4.0]))
     >>> w
     array([0.])
     """
 
-    ranges = RANGES
-
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.001,
+        params: Params,
+        lr: Hyper = 0.001,
         *,
-        decay: Any = 0.9,
-        eps: Any = 0.0,
-        eps_root: Any = 1e-8,
-        weight_decay: Any = 0.0,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        decay: Hyper = 0.9,
+        eps: Hyper | None = None,
+        eps_root: Hyper | None = None,
+        weight_decay: Hyper = 0.0,
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "decay": decay, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.rmsprop, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
+        super().__init__(
+            rules.rmsprop, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+        )
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return hyper | {"one_minus_decay": 1.0 - hyper["decay"]}
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        return {**hyper, "one_minus_decay": 1.0 - hyper["decay"]}
 
 
-class Adam(Optimizer):
+class Moments(Adaptive):
+    """The base of Adam and AdamW: the first moment's bias correction goes into lr."""
+
+    is_corrected = True
+
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        beta1, beta2 = hyper["betas"]
+        return {
+            "beta1": beta1,
+            "one_minus_beta1": 1.0 - beta1,
+            "beta2": beta2,
+            "one_minus_beta2": 1.0 - beta2,
+            "eps": hyper["eps"],
+            "eps_root": hyper["eps_root"],
+            "weight_decay": hyper["weight_decay"],
+            "pull": hyper["lr"] * hyper["weight_decay"],
+        }
+
+    def corrections(self, t: int, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        beta1, beta2 = hyper["betas"]
+        return {"lr": hyper["lr"] / (1.0 - beta1**t), "v_correction": 1.0 / (1.0 - beta2**t)}
+
+
+class Adam(Moments):
     """Adam: moving means of the gradient and of its square, corrected for their start at zero.
 
     m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ),
@@ -339,17 +366,12 @@ class Adam(Optimizer):
     betas : tuple of float or schedule, default (0.9, 0.999)
         β₁, β₂ in [0, 1): usually 0.8 to 0.95 (too large lags, too small jitters) and 0.99 to
         0.9999 (too large adapts slowly, too small swings).
-    eps : float or schedule, default 0.0
-        ≥ 0, outside the root. ``eps=1e-8, eps_root=0.0`` is PyTorch's and the paper's form.
-    eps_root : float or schedule, default 1e-8
-        ≥ 0, inside the root.
+    eps, eps_root : float or schedule, optional
+        As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's and the paper's form.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2; for decay that regularises as meant see `AdamW`).
-    max_norm : float or schedule, optional
-        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
-    nonfinite : {"apply", "skip", "raise"}, default "apply"
-        What inf or nan in the gradients does: go into the parameters, leave everything as it was
-        (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    max_norm, nonfinite, maximize
+        As in `SGD`.
 
     Raises
     ------
@@ -364,34 +386,32 @@ class Adam(Optimizer):
     --------
     >>> import numpy as np, gnumba as gn
     >>> params = {"w": np.ones((2, 2)), "b": np.zeros(2)}
-    >>> opt = gn.Adam(params, lr=0.5, eps_root=0.0)
+    >>> opt = gn.Adam(params, lr=0.5, eps=0.0)
     >>> opt.step({"w": np.full((2, 2), 3.0), "b": None})
     >>> params["w"].round(6)
     array([[0.5, 0.5],
            [0.5, 0.5]])
     """
 
-    ranges = RANGES
-
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.001,
+        params: Params,
+        lr: Hyper = 0.001,
         *,
-        betas: Any = (0.9, 0.999),
-        eps: Any = 0.0,
-        eps_root: Any = 1e-8,
-        weight_decay: Any = 0.0,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        betas: Hypers = (0.9, 0.999),
+        eps: Hyper | None = None,
+        eps_root: Hyper | None = None,
+        weight_decay: Hyper = 0.0,
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adam, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
-
-    scalars = staticmethod(_moments)  # type: ignore[assignment]
+        super().__init__(rules.adam, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize)
 
 
-class AdamW(Optimizer):
+class AdamW(Moments):
     """AdamW: Adam with weight decay that does not pass through the moments.
 
     θ ← θ − η(m̂ / (√(v̂ + eps_root) + eps) + λθ), with the old θ on the right.
@@ -407,17 +427,12 @@ class AdamW(Optimizer):
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
         β₁, β₂ in [0, 1), as in `Adam`.
-    eps : float or schedule, default 0.0
-        ≥ 0, outside the root. ``eps=1e-8, eps_root=0.0`` is PyTorch's form.
-    eps_root : float or schedule, default 1e-8
-        ≥ 0, inside the root.
+    eps, eps_root : float or schedule, optional
+        As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's form.
     weight_decay : float or schedule, default 1e-4
         λ ≥ 0, usually 1e-6 to 1e-2; too large underfits. θ is multiplied by 1 − ηλ.
-    max_norm : float or schedule, optional
-        > 0: gradients whose norm together is larger are scaled down to it, in the step's own pass.
-    nonfinite : {"apply", "skip", "raise"}, default "apply"
-        What inf or nan in the gradients does: go into the parameters, leave everything as it was
-        (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    max_norm, nonfinite, maximize
+        As in `SGD`.
 
     Raises
     ------
@@ -432,29 +447,29 @@ class AdamW(Optimizer):
     --------
     >>> import numpy as np, gnumba as gn
     >>> w = np.array([1.0])
-    >>> gn.AdamW(w, lr=0.25, eps_root=0.0, weight_decay=1.0).step(np.array([3.0]))
+    >>> gn.AdamW(w, lr=0.25, eps=0.0, weight_decay=1.0).step(np.array([3.0]))
     >>> w.round(6)
     array([0.5])
     """
 
-    ranges = RANGES
-
+    @suggesting
     def __init__(
         self,
-        params: Any,
-        lr: Any = 0.001,
+        params: Params,
+        lr: Hyper = 0.001,
         *,
-        betas: Any = (0.9, 0.999),
-        eps: Any = 0.0,
-        eps_root: Any = 1e-8,
-        weight_decay: Any = 1e-4,
-        max_norm: Any = None,
-        nonfinite: str = "apply",
+        betas: Hypers = (0.9, 0.999),
+        eps: Hyper | None = None,
+        eps_root: Hyper | None = None,
+        weight_decay: Hyper = 1e-4,
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adamw, params, hyper, max_norm=max_norm, nonfinite=nonfinite)
-
-    scalars = staticmethod(_moments)  # type: ignore[assignment]
+        super().__init__(
+            rules.adamw, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+        )
 
 
 def _decayed(lr: float, weight_decay: float, decoupled: bool) -> dict[str, float]:
@@ -462,6 +477,13 @@ def _decayed(lr: float, weight_decay: float, decoupled: bool) -> dict[str, float
     if decoupled:
         return {"lr": lr, "weight_decay": 0.0, "pull": lr * weight_decay}
     return {"lr": lr, "weight_decay": weight_decay, "pull": 0.0}
+
+
+def _check_nesterov(moves: bool, dampening: Any, params: Any) -> None:
+    if not moves:
+        raise ValueError("nesterov is True and momentum is 0.0, expected momentum > 0")
+    if dampening != 0.0 or _any_group_sets(params, "dampening"):
+        raise ValueError(f"nesterov is True and dampening is {dampening!r}, expected no dampening with it")
 
 
 def _any_group_sets(params: Any, name: str) -> bool:

@@ -26,7 +26,7 @@ class RuleOptimizer(Optimizer):
         hyper: Mapping[str, Any],
         **guard: Any,
     ) -> None:
-        self._to_scalars = scalars
+        self._to_scalars, self.is_corrected = scalars, scalars is not None
         super().__init__(rule, params, hyper, **guard)
         given = set(self.scalars(1, **self.groups[0].values_at(0)))
         if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
@@ -35,8 +35,11 @@ class RuleOptimizer(Optimizer):
                 f"expected those of rule {rule.name!r}: {list(rule.scalars)}"
             )
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
-        return hyper if self._to_scalars is None else self._to_scalars(t, **hyper)
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        return hyper if self._to_scalars is None else {}
+
+    def corrections(self, t: int, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        return {} if self._to_scalars is None else self._to_scalars(t, **hyper)
 
 
 def optimizer(

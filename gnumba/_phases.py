@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 from ._batches import checked_size
 from ._carry import check_carries, means, take_up
@@ -16,6 +17,9 @@ from ._optimizer import Optimizer, _shown
 from ._optimizers import SGD, Adam
 from ._own import RuleOptimizer, optimizer
 from ._rule import Rule
+from ._signals import uninterrupted
+from ._structure import containers_of
+from ._suggest import no_attribute
 
 __all__ = ["Phase", "Phases", "cold_start"]
 
@@ -102,15 +106,6 @@ class Phase:
         return f"Phase({', '.join([_shown(self.make), *(f'{k}={_shown(v)}' for k, v in shown.items())])})"
 
 
-def _of_optimizer(name: str, doc: str) -> property:
-    """An attribute that is the current optimizer's."""
-    return property(
-        lambda plan: getattr(plan.optimizer, name),
-        lambda plan, value: setattr(plan.optimizer, name, value),
-        doc=doc,
-    )
-
-
 class Phases:
     """An optimizer that is one optimizer after another: fast at the start, fine at the end.
 
@@ -149,6 +144,10 @@ class Phases:
         Each phase's update rule.
     optimizer : Optimizer
         The current phase's; its ``t`` counts the steps of the phase.
+    lr, weight_decay, … : float
+        Every hyperparameter of the current phase's optimizer by its name; setting one is for this phase.
+        ``rule``, ``groups``, ``max_norm``, ``nonfinite``, ``grad_norm`` and ``skipped``, which counts in
+        all phases, are that optimizer's too.
 
     Raises
     ------
@@ -179,9 +178,9 @@ class Phases:
     """
 
     def __init__(self, params: Any, phases: Sequence[Phase], *, carry: str = "reset") -> None:
-        self._params, self.phases, self._carry = params, _checked_phases(phases), _checked_carry(carry)
-        count = range(len(self.phases))
-        self.rules = tuple(self._optimizer_of(k).rule for k in count)  # each optimizer dropped at once
+        self._params, self._phases, self._carry = params, _checked_phases(phases), _checked_carry(carry)
+        count = range(len(self._phases))
+        self._rules = tuple(self._optimizer_of(k).rule for k in count)  # each optimizer dropped at once
         for k in filter(self._carries, count):
             check_carries(k, self.rules[k - 1], self.rules[k])
         self._enter(0, self._optimizer_of(0))
@@ -195,7 +194,7 @@ class Phases:
             raise
 
     def _enter(self, k: int, made: Optimizer) -> None:
-        self.phase, self.optimizer = k, made
+        self._phase, self._optimizer = k, made
         self._best, self._waited = math.inf, 0  # the best loss observed, how many since were none better
 
     def _carries(self, k: int) -> bool:
@@ -220,7 +219,8 @@ class Phases:
         ValueError, TypeError, IndexError, FloatingPointError
             As in any optimizer. Nothing has changed then.
         """
-        self.optimizer.step(grads, **options)
+        self._move_on()  # what an interrupt after the step before has kept from happening
+        self._optimizer.step(grads, **options)
         self._move_on()
 
     def observe(self, loss: Any) -> None:
@@ -245,13 +245,17 @@ class Phases:
         except (TypeError, ValueError):
             raise TypeError(f"loss is {loss!r}, expected a number") from None
         self._check_held()
+        with uninterrupted():
+            self._count(number)
+        self._move_on()
+
+    def _count(self, loss: float) -> None:
         hypers = [*self.optimizer.groups, {"max_norm": self.optimizer.max_norm}]
         observing = [each for hyper in hypers for each in _schedules(hyper, "observe")]
         for schedule in {id(each): each for each in observing}.values():
-            schedule.observe(number)
-        better = number < self._best * (1.0 - THRESHOLD)
-        self._best, self._waited = (number, 0) if better else (self._best, self._waited + 1)
-        self._move_on()
+            schedule.observe(loss)
+        better = loss < self._best * (1.0 - THRESHOLD)
+        self._best, self._waited = (loss, 0) if better else (self._best, self._waited + 1)
 
     def _check_held(self) -> None:
         held = [x for group in self.groups for x in group.match("params", group["params"])]
@@ -264,16 +268,17 @@ class Phases:
         over = phase.steps is not None and self.optimizer.t >= phase.steps
         stuck = phase.patience is not None and self._waited > phase.patience
         if not last and (over or stuck):
-            self._switch()
+            with uninterrupted():
+                self._switch()
 
     def _switch(self) -> None:
         """Let go of the old optimizer, then make the next, so that one state is held at a time."""
         carries, left = self._carries(self.phase + 1), _title(self.optimizer)
         carried = means(self.optimizer) if carries else {}
         self._before, skipped, norm = self.t, self.optimizer.skipped, self.optimizer.grad_norm
-        del self.optimizer
+        del self._optimizer
         made = self._optimizer_of(self.phase + 1)
-        made._skipped, made._norm = skipped, norm
+        made.__dict__.update(_skipped=skipped, _norm=norm)
         take_up(made, carried)
         self._enter(self.phase + 1, made)
         lr = f", lr {self.lr:g}" if "lr" in made.groups[0] else ""
@@ -294,13 +299,54 @@ class Phases:
         """The batch size of the next step; None for all rows."""
         return self.phases[self.phase].size_at(self.optimizer.t)
 
-    rule = _of_optimizer("rule", "The current phase's update rule.")
-    groups = _of_optimizer("groups", "The current phase's groups, whose hyperparameters may be changed.")
-    lr = _of_optimizer("lr", "The learning rate of the next step; setting it is for the current phase.")
-    max_norm = _of_optimizer("max_norm", "The largest norm that the gradients together may have, or None.")
-    nonfinite = _of_optimizer("nonfinite", "What inf and nan in the gradients do in the current phase.")
-    skipped = _of_optimizer("skipped", "Steps skipped so far, in all phases.")
-    grad_norm = _of_optimizer("grad_norm", "The last step's norm of all gradients before clipping, or None.")
+    @property
+    def phase(self) -> int:
+        """The current phase, from 0."""
+        return self._phase
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The plan."""
+        return self._phases
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Each phase's update rule."""
+        return self._rules
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The current phase's optimizer."""
+        return self._optimizer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._passed_on():
+            raise no_attribute(self, name, dir(self))
+        return getattr(self._optimizer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        elif name in self._passed_on():
+            setattr(self._optimizer, name, value)
+        else:
+            raise no_attribute(self, name, dir(self))
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._passed_on()})
+
+    def _passed_on(self) -> set[str]:
+        """Attributes of the current phase's optimizer that are the plan's too."""
+        here = self.__dict__.get("_optimizer")
+        own = {"rule", "groups", "max_norm", "nonfinite", "skipped", "grad_norm"}
+        return set() if here is None else own | set(here._names) | set(here._flags)
+
+    # Copies.
+
+    def __copy__(self) -> Self:
+        """A plan for these very parameters, with states, counts and schedules of its own."""
+        kept = (*containers_of(self._params), *(p.given for p in self._optimizer._parameters))
+        return copy.deepcopy(self, {id(each): each for each in kept})
 
     # State.
 
@@ -335,10 +381,11 @@ class Phases:
             If anything does not fit. Nothing has changed then.
         """
         t, own, phase, waited = _checked_counts(state, len(self.phases))
-        made = self.optimizer if phase == self.phase else self._optimizer_of(phase)
-        made.load_state_dict(state["optimizer"])
-        self._enter(phase, made)
-        self._before, self._best, self._waited = t - own, float(state["best"]), waited
+        made = self._optimizer if phase == self._phase else self._optimizer_of(phase)
+        with uninterrupted():
+            made.load_state_dict(state["optimizer"])
+            self._enter(phase, made)
+            self._before, self._best, self._waited = t - own, float(state["best"]), waited
         self._move_on()
 
     def __repr__(self) -> str:

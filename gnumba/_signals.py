@@ -22,7 +22,8 @@ class uninterrupted:  # noqa: N801
 
     Each handler runs once, however often its signal came, after the block has returned or raised, and
     what it raises comes out of the ``with`` statement. Only the main thread runs such handlers: in all
-    others there is nothing to defer. Blocks may be nested; one takes some 30 µs.
+    others there is nothing to defer. Blocks may be nested; one takes some 30 µs, for Ctrl-C alone
+    (``uninterrupted(signal.SIGINT)``) 3 µs.
 
     Signals without a handler in Python (SIGKILL, SIGTERM by default) act at once, as ever.
 
@@ -41,9 +42,10 @@ class uninterrupted:  # noqa: N801
     ['all of it', 'then the interrupt']
     """
 
-    __slots__ = ("_active", "_former", "_pending")
+    __slots__ = ("_active", "_former", "_numbers", "_pending")
 
-    def __init__(self) -> None:
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers or SIGNALS
         self._former: dict[int, Handler] = {}
         self._pending: dict[int, FrameType | None] = {}
         self._active = False
@@ -51,7 +53,7 @@ class uninterrupted:  # noqa: N801
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        handlers = ((number, signal.getsignal(number)) for number in SIGNALS)
+        handlers = ((number, signal.getsignal(number)) for number in self._numbers)
         self._former = {number: handler for number, handler in handlers if callable(handler)}
         try:
             for number in self._former:

@@ -7,7 +7,8 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ._hyper import ANY, Range, is_fixed, value_at
+from ._hyper import ANY, Range, fixed, is_fixed, value_at
+from ._suggest import nearest
 
 
 def are_groups(params: Any) -> bool:
@@ -18,11 +19,16 @@ class Group(MutableMapping[str, Any]):
     """A group of parameters: ``"params"``, ``"name"`` and hyperparameters, checked as they are set."""
 
     def __init__(self, params: Any, name: str, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-        self._items = {"params": params, "name": name, **hyper}
+        self._items = {"params": params, "name": name} | {key: fixed(value) for key, value in hyper.items()}
         self._ranges = {key: ranges.get(key, ANY) for key in hyper}
-        self._fixed: dict[str, Any] | None = None
+        self._fixed: dict[str, Any] | None = None  # the values, as long as all are numbers
         self.match, self.held = matcher(params), holder(params)
         self.values_at(0)
+
+    @property
+    def constants(self) -> dict[str, Any] | None:
+        """The hyperparameters, one and the same dict until one is set; None where one is a schedule."""
+        return self._fixed
 
     def values_at(self, t: int) -> dict[str, Any]:
         """The hyperparameters after ``t`` steps, checked; computed once as long as all are numbers."""
@@ -38,9 +44,12 @@ class Group(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key not in self._ranges:
+            names = list(self._ranges)
             raise ValueError(
-                f"group {self['name']} has no hyperparameter {key!r}, expected {list(self._ranges)}"
+                f"group {self['name']} has no hyperparameter {key!r}, expected one of {names}"
+                f"{nearest(key, names)}"
             )
+        value = fixed(value)
         if is_fixed(value):
             value_at(0, key, value, self._ranges[key])
         self._items[key], self._fixed = value, None
@@ -58,17 +67,28 @@ class Group(MutableMapping[str, Any]):
         return repr(self._items)
 
 
-def groups(params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> list[Group]:
-    """The groups in ``params``; without groups, one that holds all."""
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def groups(
+    params: Any, hyper: Mapping[str, Any], ranges: Mapping[str, Range], complete: Complete
+) -> list[Group]:
+    """The groups in ``params``; without groups, one that holds all.
+
+    ``complete`` fills in a group's hyperparameters that follow from others.
+    """
     if not are_groups(params):
-        return [Group(params, "0", hyper, ranges)]
+        return [Group(params, "0", complete(hyper), ranges)]
     made = []
     for k, entry in enumerate(params):
         _check_group(k, entry)
         own = {key: value for key, value in entry.items() if key not in ("params", "name")}
         if unknown := sorted(own.keys() - hyper.keys()):
-            raise ValueError(f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}")
-        made.append(Group(entry["params"], str(entry.get("name", k)), {**hyper, **own}, ranges))
+            raise ValueError(
+                f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}"
+                f"{nearest(unknown[0], hyper)}"
+            )
+        made.append(Group(entry["params"], str(entry.get("name", k)), complete({**hyper, **own}), ranges))
     names = [group["name"] for group in made]
     if len(set(names)) < len(names):
         raise ValueError(f"the groups' names are {names}, expected each once")
@@ -91,6 +111,13 @@ def named(params: Any) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"params has the names {[name for name, _ in pairs]}, expected each once")
     return dict(pairs)
+
+
+def containers_of(params: Any) -> list[Any]:
+    """The containers that an optimizer looks at anew at each step: that of each group, or the one."""
+    if not are_groups(params):
+        return [params]
+    return [params, *params, *(entry["params"] for entry in params)]
 
 
 def _check_group(k: int, entry: Any) -> None:
@@ -166,10 +193,13 @@ def _match_mapping(
         raise ValueError(f"params has the names {list(params)} by now, expected {names}, as it was given")
     if type(entry) is not dict and not isinstance(entry, Mapping):
         raise TypeError(f"{where} is {outline(entry)}, expected a dict as params is")
-    if len(entry) != len(names) or not all(map(entry.__contains__, names)):
-        unknown, missing = [n for n in entry if n not in names], [n for n in names if n not in entry]
-        raise ValueError(f"{where} has unknown names {unknown} and lacks {missing}, expected those of params")
-    return values(entry)
+    try:
+        if len(entry) == len(names):
+            return values(entry)
+    except KeyError:  # not suppress(), which takes as long as all the rest
+        pass
+    unknown, missing = [n for n in entry if n not in names], [n for n in names if n not in entry]
+    raise ValueError(f"{where} has unknown names {unknown} and lacks {missing}, expected those of params")
 
 
 def outline(x: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ._engine import place
 from ._engine.remote import Remote
 from ._engine.table import Table
-from ._structure import Group, values_of
+from ._structure import values_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,10 +25,9 @@ class Parameter:
     table: Table
     row: int
 
-    def __init__(self, name: str, given: Any, group: int) -> None:
-        self.name, self.given, self.group = name, given, group
+    def __init__(self, index: int, name: str, given: Any, group: int) -> None:
+        self.index, self.name, self.given, self.group = index, name, given, group
         self.state: dict[str, Array] = {}
-        self.missed = 0  # steps without a gradient; all others updated it
 
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
@@ -66,24 +65,48 @@ class Parameter:
 
 
 class Update:
-    """What one launch covers: a table, or those of its rows that missed as many steps, and its scalars."""
+    """One launch: a table, or the subset of its rows that have missed as many steps, and its scalars.
 
-    def __init__(self, table: Table, rows: set[int] | None, group: Group, missed: int) -> None:
+    Bias correction differs between parameters that have had different numbers of updates.
+    """
+
+    def __init__(self, table: Table, rows: set[int] | None, group: int, missed: int) -> None:
         self.table, self.rows, self.group, self.missed = table, rows, group, missed
         names = table.function.scalars
         self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 1}d").pack_into
-        self._scalars = np.empty(len(names) + 1)
-        self._memory = self._scalars.data
+        self.scalars = np.empty(len(names) + 1)
+        self._memory: Any = self.scalars.data  # quicker to write to than the array
+        self._index = {name: k for k, name in enumerate(names)}
+        self.filled_from: Any = None
 
     def part(self) -> Table:
         """The table, with the gradients that are bound now."""
         return self.table if self.rows is None else self.table.only(self.rows)
 
-    def filled(self, scalars: Mapping[str, float], factor: float) -> Array:
-        """The rule's scalars as float64, in its order, and the gradients' factor; TypeError for no number."""
+    def filled(self, hyper: Any, scalars: Mapping[str, float], factor: float) -> Array:
+        """The rule's scalars as float64, in its order, and the gradients' factor; TypeError for no number.
+
+        ``hyper`` is what they follow from: while it is the same dict, `corrected` will do.
+        """
         try:
             self._pack(self._memory, 0, *self._of(scalars), factor)
         except struct.error:
-            name = self.table.function.name
-            raise TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers") from None
-        return self._scalars
+            raise self._no_numbers(scalars) from None
+        self.filled_from = hyper
+        return self.scalars
+
+    def corrected(self, scalars: Mapping[str, float], factor: float) -> Array:
+        """All scalars, some of them and the factor replaced; TypeError for no number."""
+        memory, index = self._memory, self._index
+        try:
+            for name, value in scalars.items():
+                if name in index:
+                    memory[index[name]] = value
+        except (TypeError, ValueError):
+            raise self._no_numbers(scalars) from None
+        memory[-1] = factor
+        return self.scalars
+
+    def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:
+        name = self.table.function.name
+        return TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers")

@@ -31,34 +31,44 @@ def momentum(p, g, state, t, *, lr, momentum=0.9, weight_decay=0.0, decoupled=Fa
     return kept - lr * v, {"v": v}
 
 
-def adagrad(p, g, state, t, *, lr, eps=0.0, eps_root=1e-8, weight_decay=0.0):
+def epsilons(eps, eps_root):
+    """Both as given; one that is not is 0, and 1e-8 inside the root where neither is."""
+    if eps is None and eps_root is None:
+        return 0.0, 1e-8
+    return eps or 0.0, eps_root or 0.0
+
+
+def adagrad(p, g, state, t, *, lr, eps=None, eps_root=None, weight_decay=0.0):
     """G ← G + g²; θ ← θ − ηg/(√(G + eps_root) + eps)."""
+    eps, eps_root = epsilons(eps, eps_root)
     g = g + weight_decay * p
     total = state.get("G", 0.0) + g**2
     return p - lr * g / (np.sqrt(total + eps_root) + eps), {"G": total}
 
 
-def rmsprop(p, g, state, t, *, lr, decay=0.9, eps=0.0, eps_root=1e-8, weight_decay=0.0):
+def rmsprop(p, g, state, t, *, lr, decay=0.9, eps=None, eps_root=None, weight_decay=0.0):
     """E ← γE + (1 − γ)g²; θ ← θ − ηg/(√(E + eps_root) + eps)."""
+    eps, eps_root = epsilons(eps, eps_root)
     g = g + weight_decay * p
     mean = decay * state.get("E", 0.0) + (1 - decay) * g**2
     return p - lr * g / (np.sqrt(mean + eps_root) + eps), {"E": mean}
 
 
-def adam(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=0.0, eps_root=1e-8, weight_decay=0.0):
+def adam(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, weight_decay=0.0):
     """m̂ and v̂ are moving means corrected for their start at 0; θ ← θ − ηm̂/(√(v̂ + eps_root) + eps)."""
     g = g + weight_decay * p
     step, state = _adam_step(g, state, t, betas, eps, eps_root)
     return p - lr * step, state
 
 
-def adamw(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=0.0, eps_root=1e-8, weight_decay=1e-4):
+def adamw(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, weight_decay=1e-4):
     """θ ← θ − η(m̂/(√(v̂ + eps_root) + eps) + λθ), with the old θ on the right."""
     step, state = _adam_step(g, state, t, betas, eps, eps_root)
     return p - lr * (step + weight_decay * p), state
 
 
 def _adam_step(g, state, t, betas, eps, eps_root):
+    eps, eps_root = epsilons(eps, eps_root)
     beta1, beta2 = betas
     m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2

@@ -352,7 +352,9 @@ def test_schedules_in_groups():
 
 
 @pytest.mark.parametrize(
-    "number", [1, True, np.float32(1.0), np.float16(1.0), np.float64(1.0), np.int8(1)], ids=repr
+    "number",
+    [1, np.float32(1.0), np.float16(1.0), np.float64(1.0), np.int8(1), np.array(1.0, np.float32)],
+    ids=repr,
 )
 def test_hyperparameters_are_weak(number, dtype):
     """No number changes the arrays' dtype."""

@@ -425,7 +425,7 @@ GOALS = {
     "Momentum": (gn.Momentum, {"momentum": 0.8}, 1.0),
     "SGD": (gn.SGD, {"momentum": 0.75}, 1.0 / 0.25),
     "SGD dampening": (gn.SGD, {"momentum": 0.9, "dampening": 0.3}, 0.7 / (1.0 - 0.9)),
-    "SGD nesterov": (gn.SGD, {"momentum": 0.5, "dampening": 0.5, "nesterov": True}, 1.0),
+    "SGD nesterov": (gn.SGD, {"momentum": 0.5, "nesterov": True}, 1.0 / (1.0 - 0.5)),
 }
 
 

@@ -101,29 +101,27 @@ def resident(table: Table) -> Resident:
     return found
 
 
-def kernels(table: Table, control: int) -> tuple[Any, Any]:
-    """What `launch` calls for a table on a device: the sweep with nothing dealt, and a walk if needed."""
-    sweep_body, here = grid.sweep(table.function, table.dtype), resident(table)
-    driver.get().load(table.ordinal, sweep_body)
+def calls(table: Table, scalars: Array, control: int) -> list[tuple[Any, ...]]:
+    """The calls that put a table's function on its stream: a sweep, and a walk over each row with gaps."""
+    here = resident(table)
+    bodies = [grid.sweep(table.function, table.dtype)]
+    if table.strided:
+        bodies.append(grid.walk(table.function, table.dtype))
+    for body in bodies:
+        driver.get().load(table.ordinal, body)
+    made: list[tuple[Any, ...]] = []
+    if here.count and len(table.strided) < len(table.rows):
+        made.append((_sweep, bodies[0], table, here, control, scalars))
+    rest = table.ordinal, table.stream, control, scalars, table.function.indexed
+    return made + [(_walk, bodies[1], row, *rest) for row in table.strided.values()]
 
-    def sweep(addresses: Array, pieces: Any, first: Any, scalars: Array) -> None:
-        if here.count and len(table.strided) < len(table.rows):
-            here.follow(table)
-            here.arguments.set(SWEEP_CONTROL, control)
-            here.arguments.set_scalars(scalars)
-            _launch(sweep_body, table.ordinal, table.stream, here.count, here.arguments)
-            here.turn.done()
 
-    if not table.strided:
-        return (sweep, None, None), None
-    walk_body = grid.walk(table.function, table.dtype)
-    driver.get().load(table.ordinal, walk_body)
-
-    def walk(table: Table, scalars: Array) -> None:
-        for row in table.strided.values():
-            _walk(walk_body, row, table.ordinal, table.stream, control, scalars, table.function.indexed)
-
-    return (sweep, None, None), walk
+def _sweep(body: grid.Body, table: Table, here: Resident, control: int, scalars: Array) -> None:
+    here.follow(table)
+    here.arguments.set(SWEEP_CONTROL, control)
+    here.arguments.set_scalars(scalars)
+    _launch(body, table.ordinal, table.stream, here.count, here.arguments)
+    here.turn.done()
 
 
 def _walk(

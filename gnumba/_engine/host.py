@@ -51,8 +51,7 @@ def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
     the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
     ``scalars`` are float64, in the order of ``function.scalars``, and last the factor of one with ``scaled``.
     """
-    kernel = _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
-    return threads.one_caller(kernel) if target == "parallel" else kernel
+    return _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
 
 
 @functools.cache
@@ -62,8 +61,7 @@ def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
     ``table`` has the one row of addresses, ``strides[axis]`` each column's stride in bytes.
     """
     arguments = (INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64)
-    kernel = _compiled(_walk(function, dtype), function, dtype, target, *arguments)
-    return threads.one_caller(kernel) if target == "parallel" else kernel
+    return _compiled(_walk(function, dtype), function, dtype, target, *arguments)
 
 
 def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:

@@ -1,4 +1,4 @@
-"""The hall of the house: tables in, kernels called.
+"""Launch kernels over tables of arrays.
 
 ``opt.step(grads) → scalars of this step (host, float64) → launch(tables, scalars) → place →
 kernel(rule, target, dtype) → p and state, in place``
@@ -6,55 +6,78 @@ kernel(rule, target, dtype) → p and state, in place``
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import signal
+from collections import deque
+from collections.abc import Iterable
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 
 from .._rule import Elementwise
+from .._signals import uninterrupted
 from . import gpu, host, objects, place, threads
 from .remote import Remote
 from .table import HOST, Table, address, by_lines
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Scalars = np.ndarray[Any, np.dtype[np.float64]]  # in the order of function.scalars
+Call = tuple[Any, ...]  # a callable and its arguments
+_exhaust = deque[Any](maxlen=0).extend
 
 
-def launch(work: list[tuple[Table, Scalars]], control: int = 0) -> None:
+def launch(work: list[tuple[Table, Scalars]], control: int = 0, after: Call = ()) -> None:
     """Run each table's function over its rows, in place; every array has been checked before.
 
     All kernels are made before the first runs, so that a rule that does not compile changes nothing.
-    ``control`` is where a device's memory says whether to, and the gradients' factor.
+    ``control`` is where a device's memory says whether to, and the gradients' factor. ``after`` is
+    called as one with the kernels: an interrupt comes before all of them or after all.
     """
-    ready = [(table, scalars, *_kernels(table, control)) for table, scalars in work]
-    for table, scalars, (sweep, pieces, first), walk in ready:
-        sweep(table.addresses, pieces, first, scalars)
-        if table.strided:
-            walk(table, scalars)
+    targets = [_target(table) for table, _ in work]
+    calls = [
+        call
+        for (table, scalars), target in zip(work, targets, strict=True)
+        for call in _calls(table, target, scalars, control)
+    ]
+    with contextlib.ExitStack() as held:
+        if "cuda" in targets:  # launched by Python code
+            held.enter_context(uninterrupted(signal.SIGINT))
+        if "parallel" in targets and not threads.takes_many():
+            held.enter_context(threads.LOCK)
+        run([*calls, after] if after else calls)
+
+
+def run(calls: Iterable[Call]) -> None:
+    """Make calls one after another, with no bytecode between them: signals are handled between bytecodes."""
+    _exhaust(starmap(operator.call, calls))
 
 
 def launch_row(function: Elementwise, row: tuple[Array, ...], scalars: Scalars) -> None:
-    """The same for one row of arrays."""
+    """Run a function over one row of arrays."""
     if isinstance(row[0], Remote):
         gpu.over_row(function, row, scalars)
     else:
         launch([(Table(function, [row]), scalars)])
 
 
-def _kernels(table: Table, control: int) -> tuple[Any, Any]:
-    """What runs on the table: the sweep with its pieces, and a walk for the rows that need it."""
-    if table.ordinal != HOST:
-        return gpu.kernels(table, control)
-    target = place.target_for(table.traffic)
-    if not table.strided:
-        return table.ready(target), None
-    kernel, shares = host.walk(table.function, table.dtype, target), threads.shares(target)
+def _target(table: Table) -> str:
+    return place.target_for(table.traffic) if table.ordinal == HOST else "cuda"
 
-    def walk(table: Table, scalars: Scalars) -> None:
+
+def _calls(table: Table, target: str, scalars: Scalars, control: int) -> list[Call]:
+    """The calls that run a table: a sweep over its dense rows, a walk over each other row."""
+    if target == "cuda":
+        return gpu.calls(table, scalars, control)
+    sweep, pieces, first = table.ready(target)
+    made: list[Call] = [(sweep, table.addresses, pieces, first, scalars)]
+    if table.strided:
+        walk, shares = host.walk(table.function, table.dtype, target), threads.shares(target)
         for row in table.strided.values():
             addresses = np.array([[address(a) for a in row]], np.int64)
-            kernel(addresses, *by_lines(row, table.function.indexed), shares, scalars)
-
-    return table.ready(target), walk
+            made.append((walk, addresses, *by_lines(row, table.function.indexed), shares, scalars))
+    return made
 
 
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:

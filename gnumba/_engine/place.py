@@ -60,17 +60,21 @@ def target_of(*arrays: Any) -> str:
     return target_for(sum(view.nbytes for view in views.values()))
 
 
+def forced() -> str | None:
+    """The target that `use_target` forces in this thread, if any."""
+    return _forced.get(threading.get_ident()) if _forced else None
+
+
 def target_for(traffic: int) -> str:
     """The target for that many bytes, a transcendental element counted four times."""
-    forced = _forced and _forced.get(threading.get_ident())
-    return forced or ("parallel" if threads.pays(traffic) else "cpu")
+    return forced() or ("parallel" if threads.pays(traffic) else "cpu")
 
 
 def limits() -> tuple[int, int]:
     """Below how many bytes of traffic one core works, from how many on all cores do without a lock."""
-    forced = _forced and _forced.get(threading.get_ident())
-    if forced:
-        return (threads.NEVER, threads.NEVER) if forced == "cpu" else (0, threads.unlocked_from(0))
+    target = forced()
+    if target:
+        return (threads.NEVER, threads.NEVER) if target == "cpu" else (0, threads.unlocked_from(0))
     return threads.limits()
 
 

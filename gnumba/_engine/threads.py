@@ -88,9 +88,14 @@ def _find_limits() -> tuple[int, int]:
     return found
 
 
+def takes_many() -> bool:
+    """Whether several threads may run parallel kernels at once: on TBB and OpenMP."""
+    return layer() in ("tbb", "omp")
+
+
 def unlocked_from(traffic: int) -> int:
     """The traffic, or NEVER on a layer that takes one caller at a time."""
-    return traffic if layer() in TAKES_MANY else NEVER
+    return traffic if takes_many() else NEVER
 
 
 def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +103,7 @@ def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(kernel)
     def call(*args: Any) -> Any:
-        if layer() in TAKES_MANY:
+        if takes_many():
             return kernel(*args)
         with LOCK:
             return kernel(*args)
@@ -107,5 +112,4 @@ def one_caller(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 
 NEVER = 2**62
-TAKES_MANY = ("tbb", "omp")
 LOCK = threading.RLock()

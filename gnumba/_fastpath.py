@@ -1,0 +1,67 @@
+"""The step like the one before it: checked by one compiled call, with nothing left to look up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._engine import place, threads
+from ._engine.launch import run
+from ._engine.table import HOST
+
+if TYPE_CHECKING:
+    from ._optimizer import Optimizer
+    from ._update import Update
+
+Step = Callable[["Optimizer", Any], bool]
+
+
+def fast_step(optimizer: Optimizer) -> Step | None:
+    """``step(optimizer, grads)`` for steps like the one just taken; None if that was out of the ordinary.
+
+    Ordinary are dense gradients on the host for every parameter, hyperparameters that are numbers, no
+    scale, and a target that nobody forces. ``step`` returns False, and has done nothing, where that has
+    changed. Whoever changes anything but a group's hyperparameters drops it.
+    """
+    groups, plan = optimizer._groups, optimizer._plan
+    constants = [(group, hyper) for group in groups if (hyper := group.constants) is not None]
+    if place.forced() or len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
+        return None
+    targets = [place.target_for(update.table.traffic) for update in plan]
+    if "parallel" in targets and not threads.takes_many():
+        return None
+    sweeps, corrected = [], []
+    for update, target in zip(plan, targets, strict=True):
+        kernel, pieces, first = update.table.ready(target)
+        sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))
+        if optimizer.is_corrected:
+            corrected.append((update.corrected, update.missed, constants[update.group][1]))
+    match, held = functools.partial(groups[0].match, "grads"), groups[0].held
+    bind, forced, grouped = optimizer._binding.bind, place.forced, optimizer._grouped
+    sign, size, group_count = optimizer._sign, len(optimizer._parameters), len(groups)
+
+    def step(optimizer: Optimizer, grads: Any) -> bool:
+        if forced() or len(groups) != group_count:
+            return False
+        for group, hyper in constants:
+            if group.constants is not hyper:
+                return False
+        gradients = optimizer._matched(grads) if grouped else match(grads)
+        now = optimizer._held() if grouped else held()
+        if bind(now, gradients, 0) != size:  # addresses: both tuples are kept to the end
+            return False
+        attributes = optimizer.__dict__
+        t = attributes["_t"] + 1
+        for correct, missed, hyper in corrected:
+            correct(optimizer.corrections(t - missed, hyper), sign)
+        run((*sweeps, (attributes.__setitem__, "_t", t)))
+        return True
+
+    return step
+
+
+def _is_ordinary(update: Update) -> bool:
+    """Whether a launch is of all rows of a table on the host, none of them with gaps."""
+    table = update.table
+    return update.rows is None and table.ordinal == HOST and not table.strided
