@@ -83,7 +83,7 @@ def fixed(given: Any) -> Any:
     """A hyperparameter as it is kept: arrays of numbers as plain ones, as arrays may change unseen."""
     if _is_sequence(given):
         return tuple(map(fixed, given))
-    return float(given) if not isinstance(given, Real) and is_number(given) else given
+    return float(given) if type(given) not in (int, float) and is_number(given) else given
 
 
 def is_fixed(given: Any) -> bool:

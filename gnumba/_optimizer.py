@@ -89,6 +89,7 @@ class Optimizer:
         self._names = tuple(hyper)
         self._grouped = are_groups(params)
         self._groups = groups(params, hyper, self.ranges, self.complete)
+        self._group_count = len(self._groups)
         self._parameters = list(self._enumerate())
         self._see()
         self._check_places(self._guard)
@@ -147,12 +148,13 @@ class Optimizer:
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
         fast, self.__dict__["_fast"] = self._fast, None
-        if fast is not None and grad_scale == 1.0 and fast(self, grads):
+        scaled = type(grad_scale) is not float or grad_scale != 1.0
+        if fast is not None and not scaled and fast(self, grads):
             self.__dict__["_fast"] = fast
             return
         if self._pending:
             self._settle()
-        scale = grad_scale if grad_scale == 1.0 else value_at(self._t, "grad_scale", grad_scale, POSITIVE)
+        scale = value_at(self._t, "grad_scale", grad_scale, POSITIVE) if scaled else 1.0
         gradients = self._matched(grads)
         views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
         hyper = [group.values_at(self._t) for group in self._groups]
@@ -162,7 +164,7 @@ class Optimizer:
             return
         work = [(each.part(), self._scalars(each, hyper[each.group], factor)) for each in self._plan + sparse]
         launch(work, control, (self.__dict__.update, self._after(missing, norm, control)))
-        if not (views or missing or sparse or self._guard.looks) and scale == 1.0:
+        if not (views or missing or sparse or scaled or self._guard.looks):
             self.__dict__["_fast"] = fast_step(self)
 
     def _after(self, missing: list[Parameter], norm: Any, control: int) -> dict[str, Any]:
@@ -334,6 +336,10 @@ class Optimizer:
 
     def _matched(self, grads: Any) -> tuple[Any, ...]:
         """Gradients in the order of the parameters, as they are."""
+        if len(self._groups) != self._group_count:
+            raise ValueError(
+                f"groups has {len(self._groups)} entries by now, expected {self._group_count}, as it was made"
+            )
         if not self._grouped:
             return self.groups[0].match("grads", grads)
         if not isinstance(grads, (list, tuple)) or len(grads) != len(self._groups):

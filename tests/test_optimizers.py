@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from cases import OPTIMIZERS, one_a_class
 from judge import assert_close, assert_same_bits
-from models import SHAPES, assert_equal_models, assert_model, copies, falling, gradients_of, model
+from models import (
+    SHAPES,
+    assert_equal_models,
+    assert_equal_states,
+    assert_model,
+    copies,
+    falling,
+    gradients_of,
+    model,
+)
 
 import gnumba as gn
 
@@ -408,6 +417,214 @@ def test_epsilon_inside_and_outside_the_root():
     gn.Adam(outside, lr=1.0, eps=1e-8, eps_root=0.0).step(np.full(1, 1e-4))
     assert inside[0] == pytest.approx(-math.sqrt(0.5), rel=1e-12)
     assert outside[0] == pytest.approx(-1.0, rel=1e-3)
+
+
+ADAPTIVE = [gn.AdaGrad, gn.RMSProp, gn.Adam, gn.AdamW]
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_one_epsilon_alone_makes_the_other_zero(make):
+    """As somebody expects who types PyTorch's; both are as given, neither is 1e-8 inside the root."""
+
+    def in_force(**given):
+        optimizer = make(np.zeros(1), **given)
+        return optimizer.eps, optimizer.eps_root
+
+    assert in_force() == (0.0, 1e-8)
+    assert in_force(eps=1e-6) == (1e-6, 0.0)
+    assert in_force(eps_root=1e-6) == (0.0, 1e-6)
+    assert in_force(eps=1e-6, eps_root=1e-4) == (1e-6, 1e-4)
+    assert in_force(eps=lambda t: 1e-6) == (1e-6, 0.0)
+
+
+def test_one_epsilon_alone_in_a_group():
+    """What the group does not say is what was given for all."""
+    groups = [
+        {"params": np.zeros(1)},
+        {"params": np.ones(1), "eps": 1e-6},
+        {"params": np.ones(2), "eps_root": 1e-4},
+    ]
+    of_default = [(group["eps"], group["eps_root"]) for group in gn.Adam(groups).groups]
+    assert of_default == [(0.0, 1e-8), (1e-6, 0.0), (0.0, 1e-4)]
+    of_given = [(group["eps"], group["eps_root"]) for group in gn.Adam(groups, eps_root=1e-2).groups]
+    assert of_given == [(0.0, 1e-2), (1e-6, 1e-2), (0.0, 1e-4)]
+
+
+def test_epsilon_alone_moves_as_far_as_pytorch_does():
+    """A hundred steps at a gradient of 1e-6."""
+    p = np.zeros(1)
+    optimizer = gn.Adam(p, lr=1e-3, eps=1e-8)
+    for _ in range(100):
+        optimizer.step(np.full(1, 1e-6))
+    assert p[0] == pytest.approx(-0.1 / 1.01, rel=1e-6)
+
+
+# Ascent.
+
+
+@EACH_CLASS
+@pytest.mark.parametrize("options", [{}, {"max_norm": 0.5}, {"nonfinite": "skip"}], ids=str)
+def test_maximize_turns_the_gradients_sign(case, options, dtype, rng):
+    """Bit for bit; weight decay is not turned, the norm is not either."""
+    params = model(rng, dtype)
+    others = copies(params)
+    up = case.make(params, **case.hyper, weight_decay=0.1, maximize=True, **options)
+    down = case.make(others, **case.hyper, weight_decay=0.1, **options)
+    for k, g in enumerate(gradients_of(rng, params, 4)):
+        if k == 1:
+            g["w"] = gn.Rows([0, 2], g["w"][:2])
+        scale = 0.5 if k == 2 else 1.0
+        up.step(g, grad_scale=scale)
+        turned = {
+            name: gn.Rows(x.indices, -x.values) if isinstance(x, gn.Rows) else np.asarray(-x)
+            for name, x in g.items()
+        }
+        down.step(turned, grad_scale=scale)
+        assert up.grad_norm == down.grad_norm
+    assert_equal_models(params, others)
+    assert_equal_states(up.state_dict(), down.state_dict())
+
+
+# Terms that are switched off.
+
+OFF = {
+    "SGD": (gn.SGD, {}),
+    "SGD with groups that have momentum": (gn.SGD, {"momentum": lambda t: 0.0}),
+    "SGD dampened": (gn.SGD, {"momentum": lambda t: 0.0, "dampening": 0.5}),
+    "SGD nesterov": (gn.SGD, {"momentum": lambda t: 0.0, "nesterov": True}),
+    "SGD decoupled": (gn.SGD, {"decoupled": True}),
+    "Momentum": (gn.Momentum, {"momentum": 0.0}),
+    "Momentum decoupled": (gn.Momentum, {"momentum": 0.0, "decoupled": True}),
+    "AdaGrad": (gn.AdaGrad, {}),
+    "RMSProp": (gn.RMSProp, {"decay": 0.0}),
+    "Adam": (gn.Adam, {"betas": (0.0, 0.0)}),
+    "AdamW": (gn.AdamW, {"betas": (0.0, 0.0), "weight_decay": 0.0}),
+}
+
+
+@pytest.mark.parametrize("target", ["cpu", "parallel"])
+@pytest.mark.parametrize("option", [{}, {"max_norm": 1e3}, {"nonfinite": "raise"}], ids=str)
+@pytest.mark.parametrize("name", OFF)
+def test_what_is_switched_off_does_not_act_on_infinity(name, option, target, dtype):
+    """0 · inf is nan, so neither decay of a parameter nor momentum of a state may act."""
+    make, hyper = OFF[name]
+    size = 40  # more than a vector
+    p = np.full(size, np.inf, dtype)
+    p[::2] = -np.inf
+    optimizer = make(p, lr=0.1, **hyper, **option)
+    before = p.copy()
+    with gn.use_target(target):
+        optimizer.step(np.zeros(size, dtype))
+        assert_same_bits(p, before)
+        for state in optimizer._parameters[0].state.values():
+            state[...] = np.inf if name != "AdaGrad" else 0.0  # G is no mean
+        p[...] = 1.0
+        optimizer.step(np.ones(size, dtype))
+        optimizer.step(np.zeros(size, dtype))
+    assert np.isfinite(p).all()
+    assert all(np.isfinite(state).all() for state in optimizer._parameters[0].state.values())
+
+
+# Nesterov's form.
+
+
+@pytest.mark.parametrize(
+    ("hyper", "words"),
+    [
+        ({}, "momentum is 0.0, expected momentum > 0"),
+        ({"momentum": 0.9, "dampening": 0.1}, "dampening is 0.1, expected no dampening"),
+        ({"momentum": 0.9, "dampening": lambda t: 0.1}, "expected no dampening"),
+    ],
+)
+def test_nesterov_needs_momentum_and_takes_no_dampening(hyper, words):
+    """As in PyTorch; groups and later settings included."""
+    with pytest.raises(ValueError, match=f"nesterov is True and .*{words}"):
+        gn.SGD(np.zeros(1), nesterov=True, **hyper)
+    with pytest.raises(ValueError, match="dampening"):
+        gn.SGD([{"params": np.zeros(1), "dampening": 0.5}], nesterov=True, momentum=0.9)
+    optimizer = gn.SGD(np.zeros(1), nesterov=True, momentum=0.9)
+    with pytest.raises(ValueError, match=r"dampening is 0\.5, expected 0, as nesterov takes none"):
+        optimizer.dampening = 0.5
+    assert gn.SGD([{"params": np.zeros(1), "momentum": 0.5}], nesterov=True).rule is gn.rules.nesterov
+
+
+# Schedules are asked once.
+
+
+@pytest.mark.parametrize("options", [{}, {"max_norm": 1.0}], ids=str)
+def test_a_schedule_is_asked_once_a_step_and_group(options):
+    """However many dtypes, counts of updates and rows a step has."""
+    asked = {name: [] for name in ("lr", "betas", "max_norm")}
+    params = [np.ones(2), np.ones(2, np.float32), np.ones((3, 2)), np.ones(4)]
+    if options:
+        options = {"max_norm": falling(1.0, asked["max_norm"])}
+        del params[1]
+    hyper = {"lr": falling(0.1, asked["lr"]), "betas": (falling(0.9, asked["betas"]), 0.9)}
+    optimizer = gn.Adam(params, **hyper, **options)
+    for calls in asked.values():
+        calls.clear()
+    for k in range(3):
+        g = [np.ones_like(p) for p in params]
+        g[0] = None if k == 0 else g[0]
+        g[-2] = gn.Rows([k], np.ones((1, 2)))
+        optimizer.step(g)
+    assert asked["lr"] == asked["betas"] == [0, 1, 2]
+    assert asked["max_norm"] == ([0, 1, 2] if options else [])
+
+
+# The step like the one before.
+
+
+@EACH_CLASS
+def test_a_fast_step_is_as_any_other(case, dtype, rng):
+    """Bit for bit, with everything that ends a run of such steps in between."""
+    params = model(rng, dtype)
+    others, kept = copies(params), {}
+    fast, slow = case.make(params, **case.hyper), case.make(others, **case.hyper)
+    took = 0
+
+    def change(optimizer, k, g):
+        scale = 1.0
+        if k == 5:
+            optimizer.lr = 0.025
+        if k == 8:
+            scale = 4.0
+        if k == 11:
+            g = {**g, "b": None}
+        if k == 14:
+            optimizer.max_norm = 0.5
+        if k == 16:
+            optimizer.max_norm = None
+        if k == 19:
+            optimizer.groups[0]["weight_decay"] = 0.25
+        if k == 22:
+            optimizer.load_state_dict(kept["state"])
+        with gn.use_target("parallel" if k == 24 else "cpu"):
+            optimizer.step(g, grad_scale=scale)
+
+    for k, g in enumerate(gradients_of(rng, params, 28)):
+        slow._fast = None
+        took += fast._fast is not None
+        change(fast, k, g)
+        change(slow, k, g)
+        if k == 20:
+            kept["state"] = fast.state_dict()
+        assert_equal_models(params, others)
+        assert_equal_states(fast.state_dict(), slow.state_dict())
+
+
+def test_steps_become_fast():
+    """The second of steps of one kind, for one group and for several, of two dtypes."""
+    for params in (np.ones(3), [np.ones(3), np.ones(2, np.float32)], {"w": np.ones(3)}):
+        optimizer = gn.Adam(params)
+        optimizer.step(copies(params))
+        assert optimizer._fast is not None
+        optimizer.step(copies(params))
+        assert (optimizer.t, optimizer._fast is not None) == (2, True)
+    optimizer = gn.Adam([{"params": [np.ones(3)]}, {"params": np.ones(2), "lr": 0.1}])
+    for _ in range(2):
+        optimizer.step([[np.ones(3)], np.ones(2)])
+        assert optimizer._fast is not None
 
 
 @EACH_CLASS

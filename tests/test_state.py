@@ -305,3 +305,59 @@ def test_torch_tensors_in_a_copy(duplicate):
     assert tensor[0] == np.float32(-0.1)
     assert isinstance(twin.groups[0]["params"][0], torch.Tensor)
     assert twin.groups[0]["params"][0][0] == pytest.approx(-0.29)
+
+
+# Copies.
+
+COPY = pytest.mark.parametrize(
+    "make_copy",
+    [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+
+
+@COPY
+@pytest.mark.parametrize("plan", [False, True], ids=["optimizer", "plan"])
+def test_a_copy_leaves_the_original_alone(make_copy, plan, rng):
+    """Whichever steps first, a missing gradient and a set hyperparameter included."""
+
+    def trained(watch):
+        params = {"w": np.ones((2, 3)), "b": np.ones(3)}
+        lr = gn.schedules.ReduceOnPlateau(0.5, patience=0)
+        optimizer = gn.Phases(params, [gn.Phase(gn.Adam, lr=lr)]) if plan else gn.Adam(params, lr=lr)
+        for k in range(6):
+            if k == 3:
+                watch(params, optimizer)
+            optimizer.step({"w": np.full((2, 3), 1.0 + k), "b": None if k == 4 else np.full(3, 2.0 + k)})
+        return params, optimizer.state_dict(), optimizer.lr
+
+    def use_a_copy(params, optimizer):
+        other, values = make_copy(optimizer), copies(params)
+        inner = other.optimizer if plan else other
+        other.step({"w": None, "b": np.ones(3)})
+        inner.groups[0]["lr"].observe(1.0)
+        inner.groups[0]["lr"].observe(2.0)
+        other.betas = (0.5, 0.5)
+        other.step({"w": np.ones((2, 3)), "b": np.ones(3)})
+        assert (other.t, optimizer.t) == (5, 3)
+        for name, p in params.items():
+            p[...] = values[name]  # a shallow copy has moved them
+
+    expected, result = trained(lambda *_: None), trained(use_a_copy)
+    assert_equal_models(result[0], expected[0])
+    assert str(result[1:]) == str(expected[1:])
+
+
+def test_a_shallow_copy_is_of_the_same_parameters():
+    """With a state of its own, from where the original is."""
+    w = np.ones(3)
+    first = gn.Momentum({"w": w}, lr=1.0, momentum=0.5)
+    first.step({"w": np.ones(3)})
+    second = copy.copy(first)
+    second.step({"w": np.zeros(3)})
+    np.testing.assert_array_equal(w, 0.25)
+    np.testing.assert_array_equal(first.state_dict()["state"]["w"]["v"], 0.5)
+    np.testing.assert_array_equal(second.state_dict()["state"]["w"]["v"], 0.25)
+    other = copy.deepcopy(first)
+    other.step({"w": np.ones(3)})
+    np.testing.assert_array_equal(w, 0.25)
