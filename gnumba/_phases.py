@@ -20,11 +20,12 @@ from ._rule import Rule
 from ._signals import uninterrupted
 from ._structure import containers_of
 from ._suggest import no_attribute
+from .schedules import improves
 
 __all__ = ["Phase", "Phases", "cold_start"]
 
 CARRIES = ("reset", "momentum")
-THRESHOLD = 1e-4  # an improvement is a loss below the best so far by more than this part of it
+THRESHOLD = 1e-4  # an improvement is a loss below the best so far by more than this part of its size
 
 
 class Phase:
@@ -38,9 +39,9 @@ class Phase:
     steps : int, optional
         ≥ 1: the phase ends after so many steps. Skipped steps do not count.
     patience : int, optional
-        ≥ 0: the phase ends with the (patience + 1)-th loss running that is not below the best so far
-        by more than 1e-4 of it, as PyTorch's ReduceLROnPlateau counts. With ``steps``: whichever
-        comes first.
+        ≥ 0: the phase ends with the (patience + 1)-th loss running that is not below the best so far,
+        L, by more than 1e-4 · |L|, as PyTorch's ReduceLROnPlateau counts where losses are positive.
+        With ``steps``: whichever comes first.
     batch_size : int, callable or None
         What ``Phases.batch_size`` is during the phase: ≥ 1, a schedule ``t -> int`` of the phase's
         own steps, or None for all rows.
@@ -254,7 +255,7 @@ class Phases:
         observing = [each for hyper in hypers for each in _schedules(hyper, "observe")]
         for schedule in {id(each): each for each in observing}.values():
             schedule.observe(loss)
-        better = loss < self._best * (1.0 - THRESHOLD)
+        better = improves(loss, self._best, THRESHOLD)
         self._best, self._waited = (loss, 0) if better else (self._best, self._waited + 1)
 
     def _check_held(self) -> None:

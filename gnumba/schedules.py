@@ -8,24 +8,30 @@ that are only passed on stay what they are, so whole numbers stay whole.
 
 from __future__ import annotations
 
+import copy
 import math
+import operator
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
+from dataclasses import KW_ONLY, MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import partial
 from itertools import pairwise
-from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+import numpy as np
 
 from ._hyper import ANY, FINITE, FRACTION, NOT_NEGATIVE, POSITIVE, Range, load_all, number, saved, stateful
+from ._suggest import no_attribute, suggesting
 
 __all__ = [
     "ReduceOnPlateau",
     "alternate",
     "constant",
     "cosine",
+    "cosine_restarts",
     "exponential",
+    "inverse_sqrt",
     "join",
     "linear",
     "one_cycle",
@@ -33,12 +39,14 @@ __all__ = [
     "polynomial",
     "step",
     "warmup",
+    "warmup_cosine",
 ]
 
 Value = float | Callable[[int], Any]  # a number or a schedule
 
 COUNT = Range("a whole number ≥ 0", 0.0, FINITE.highest)
 SOME = Range("a whole number ≥ 1", 1.0, FINITE.highest)
+FROM_ONE = Range("a finite number ≥ 1", 1.0, FINITE.highest)
 
 LEAST_REDUCTION = 1e-8  # PyTorch's eps
 
@@ -53,10 +61,17 @@ def _whole(allowed: Range, name: str, given: Any) -> int:
     return int(given)
 
 
+def _float(allowed: Range, name: str, given: Any) -> float:
+    return number(name, given, allowed)
+
+
 def _number(allowed: Range, name: str, given: Any) -> float:
-    """A plain number; whole ones stay whole."""
+    """A plain number; integers stay integers."""
     made = number(name, given, allowed)
-    return int(given) if isinstance(given, Integral) else made
+    try:
+        return operator.index(given)
+    except TypeError:
+        return made
 
 
 def _value(name: str, given: Any) -> Value:
@@ -96,16 +111,19 @@ def _mode(name: str, given: Any) -> str:
 
 
 def _flag(name: str, given: Any) -> bool:
+    if not isinstance(given, (bool, np.bool_)):
+        raise TypeError(f"{name} is {given!r}, expected True or False")
     return bool(given)
 
 
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(("lr", "max_lr", "min_lr", "final", "factor"), partial(_number, NOT_NEGATIVE)),
+Check = Callable[[str, Any], Any]
+CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("lr", "max_lr", "peak", "min_lr", "final", "factor"), partial(_number, NOT_NEGATIVE)),
     **dict.fromkeys(("start", "end"), partial(_number, FINITE)),
     **dict.fromkeys(("decay_rate", "power", "start_factor", "end_factor"), partial(_number, POSITIVE)),
     **dict.fromkeys(("warm_fraction", "threshold"), partial(_number, FRACTION)),
-    **dict.fromkeys(("steps", "every", "decay_steps"), partial(_whole, SOME)),
-    **dict.fromkeys(("patience", "cooldown"), partial(_whole, COUNT)),
+    **dict.fromkeys(("steps", "every", "decay_steps", "period"), partial(_whole, SOME)),
+    **dict.fromkeys(("patience", "cooldown", "warmup"), partial(_whole, COUNT)),
     **dict.fromkeys(("schedule", "a", "b"), _value),
     "schedules": _values,
     "boundaries": _boundaries,
@@ -119,11 +137,33 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
 
 
 class Schedule(ABC):
-    """The base of all schedules, dataclasses with arguments as in `CHECKS`."""
+    """The base of all schedules, dataclasses with arguments as in `CHECKS`.
+
+    Their attributes cannot be reassigned, and none can be added.
+    """
+
+    checks: ClassVar[Mapping[str, Check]] = CHECKS  # what is special to a class replaces what is usual
 
     def __post_init__(self) -> None:
         for each, given in self._arguments():
-            object.__setattr__(self, each.name, CHECKS[each.name](each.name, given))
+            object.__setattr__(self, each.name, self.checks[each.name](each.name, given))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._check_known(name)
+        raise FrozenInstanceError(f"{name} of {self!r} cannot be changed, expected another schedule instead")
+
+    def __delattr__(self, name: str) -> None:
+        self._check_known(name)
+        raise FrozenInstanceError(f"{name} of {self!r} cannot be deleted")
+
+    def _check_known(self, name: str) -> None:
+        known = [each.name for each in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        if name not in known:
+            raise no_attribute(self, name, known)
+
+    def __copy__(self) -> Any:
+        """A deep copy, as what schedules within are told must not reach those of another."""
+        return copy.deepcopy(self)
 
     def __call__(self, t: int) -> Any:
         """The value of the step that comes after ``t`` steps.
@@ -216,6 +256,23 @@ class Nested(Schedule):
         return {str(k): each for k, each in enumerate(filter(callable, flat))}
 
 
+S = TypeVar("S", bound=Schedule)
+
+
+@dataclass_transform(frozen_default=True)
+def schedule_class(*, frozen: bool = True) -> Callable[[type[S]], type[S]]:
+    """Make a dataclass of a schedule; a call with arguments that it does not take says which it takes."""
+
+    def made(cls: type[S]) -> type[S]:
+        setter, deleter = cls.__setattr__, cls.__delattr__
+        cls = dataclass(frozen=frozen, repr=False)(cls)
+        cls.__setattr__, cls.__delattr__ = setter, deleter  # type: ignore[method-assign]
+        cls.__init__ = suggesting(cls.__init__)  # type: ignore[method-assign]
+        return cls
+
+    return made
+
+
 def _current_axes() -> Any:
     try:
         from matplotlib import pyplot
@@ -248,7 +305,7 @@ def _power(base: float, exponent: float) -> float:
 # The schedules.
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class constant(Schedule):
     """One value for all steps.
 
@@ -275,7 +332,7 @@ class constant(Schedule):
         return self.lr
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class exponential(Schedule):
     """Exponential decay: lr · decay_rate^(t / decay_steps).
 
@@ -313,7 +370,7 @@ class exponential(Schedule):
         return self.lr * _power(self.decay_rate, exponent)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class step(Schedule):
     """Stepwise decay: lr · factor^⌊t / every⌋.
 
@@ -347,7 +404,7 @@ class step(Schedule):
         return self.lr * _power(self.factor, t // self.every)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class piecewise(Schedule):
     """Decay at chosen steps: lr times all the factors whose step has come.
 
@@ -378,7 +435,7 @@ class piecewise(Schedule):
         return math.prod((factor for start, factor in self.factors.items() if start <= t), start=self.lr)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class linear(Schedule):
     """A straight line from ``start`` to ``end``: start + (end − start) · t / steps, then ``end``.
 
@@ -410,7 +467,7 @@ class linear(Schedule):
         return _between(self.start, self.end, 1.0 - min(t / self.steps, 1.0))
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class polynomial(Schedule):
     """A power's curve: end + (start − end) · (1 − t / steps)^power, then ``end``.
 
@@ -445,7 +502,7 @@ class polynomial(Schedule):
         return _between(self.start, self.end, (1.0 - min(t / self.steps, 1.0)) ** self.power)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class cosine(Schedule):
     """Half a cosine wave: final + (lr − final) · (1 + cos(πt / steps)) / 2, then ``final``.
 
@@ -483,7 +540,7 @@ class cosine(Schedule):
         return _between(self.lr, self.final, _half_wave(t / self.steps))
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class warmup(Nested):
     """A linear start: the schedule's first value · (t + 1) / steps, then the schedule from its 0.
 
@@ -492,7 +549,7 @@ class warmup(Nested):
     schedule : callable or float
         What to warm up to.
     steps : int
-        How long, ≥ 1; the last of these steps has the schedule's first value.
+        How long, ≥ 0; the last of these steps has the schedule's first value. 0 is the schedule itself.
 
     Raises
     ------
@@ -511,16 +568,180 @@ class warmup(Nested):
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0]
     """
 
+    checks = CHECKS | {"steps": partial(_whole, COUNT)}
     schedule: Value
     steps: int
 
     def _at(self, t: int) -> Any:
         if t < self.steps:
-            return _value_at(self.schedule, 0) * ((t + 1) / self.steps)
+            return float(_value_at(self.schedule, 0)) * ((t + 1) / self.steps)
         return _value_at(self.schedule, t - self.steps)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
+class warmup_cosine(Schedule):
+    """A linear start, then half a cosine wave: peak · (t + 1) / warmup, then `cosine` from ``peak``.
+
+    ``warmup(cosine(peak, steps - warmup, final), warmup)``, with both lengths in one count.
+
+    Parameters
+    ----------
+    peak : float
+        The largest value, ≥ 0, which the last step of the warm-up has.
+    warmup : int
+        How long the linear start is, ≥ 0.
+    steps : int
+        After how many steps, the warm-up's included, the last value is reached; more than ``warmup``.
+    final : float, default 0.0
+        The last value, ≥ 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, or no number.
+
+    References
+    ----------
+    Goyal et al. 2017, arXiv:1706.02677. Loshchilov & Hutter 2017, arXiv:1608.03983.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> schedule = gn.schedules.warmup_cosine(1.0, 2, 6)
+    >>> [round(schedule(t), 4) for t in range(8)]
+    [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464, 0.0, 0.0]
+    """
+
+    peak: float
+    warmup: int
+    steps: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps <= self.warmup:
+            raise ValueError(f"steps is {self.steps}, expected more than warmup, {self.warmup}")
+
+    def _at(self, t: int) -> float:
+        if t < self.warmup:
+            return self.peak * ((t + 1) / self.warmup)
+        return _between(self.peak, self.final, _half_wave((t - self.warmup) / (self.steps - self.warmup)))
+
+
+@schedule_class()
+class cosine_restarts(Schedule):
+    """Half a cosine wave again and again: SGDR's warm restarts.
+
+    Cycle k has period · factor^k steps. In each the value falls from ``lr`` towards ``final`` as in
+    `cosine`, and is ``lr`` again with the first step of the next. PyTorch's
+    CosineAnnealingWarmRestarts, whose T_mult is ``factor``.
+
+    Parameters
+    ----------
+    lr : float
+        The first value of each cycle, ≥ 0.
+    period : int
+        Steps of the first cycle, ≥ 1.
+    factor : float, default 1.0
+        ≥ 1: by what each cycle is longer than the one before. Where that is no whole number of steps,
+        a cycle begins with the first step after the end of the one before, a part of a step late.
+    final : float, default 0.0
+        What the value falls to in each cycle, ≥ 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, or no number.
+
+    References
+    ----------
+    Loshchilov & Hutter 2017, arXiv:1608.03983.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> schedule = gn.schedules.cosine_restarts(1.0, 2, factor=2.0)
+    >>> [round(schedule(t), 4) for t in range(8)]
+    [1.0, 0.5, 1.0, 0.8536, 0.5, 0.1464, 1.0, 0.9619]
+    """
+
+    checks = CHECKS | {"factor": partial(_number, FROM_ONE)}
+    lr: float
+    period: int
+    factor: float = 1.0
+    final: float = 0.0
+
+    def _at(self, t: int) -> float:
+        k = self._cycle(t)
+        start = self._start(k)
+        return _between(self.lr, self.final, _half_wave((t - start) / (self._start(k + 1) - start)))
+
+    def _start(self, k: int) -> float:
+        """After how many steps cycle ``k`` begins: period · (1 + factor + … + factor^(k − 1))."""
+        growth = self.factor - 1.0
+        if growth == 0.0:
+            return self.period * k
+        try:
+            start = self.period * (math.expm1(k * math.log1p(growth)) / growth)
+            whole = round(start)  # what rounding adds to a whole number would make a restart a step late
+        except OverflowError:
+            return math.inf
+        return whole if math.isclose(start, whole, rel_tol=1e-12) else start
+
+    def _cycle(self, t: int) -> int:
+        """The last cycle that has begun after ``t`` steps."""
+        growth = self.factor - 1.0
+        if growth == 0.0:
+            return t // self.period
+        grown = min(t / self.period * growth, FINITE.highest)  # factor^k − 1
+        k = int(math.log1p(grown) / math.log1p(growth))
+        while self._start(k) > t:  # logarithms are rounded
+            k -= 1
+        while self._start(k + 1) <= t:
+            k += 1
+        return k
+
+
+@schedule_class()
+class inverse_sqrt(Schedule):
+    """A linear start, then decay with the root of the steps: lr · min(n / warmup, √(warmup / n)), n = t + 1.
+
+    The Transformer's, whose d^(−½) · warmup^(−½) is ``lr`` here.
+
+    Parameters
+    ----------
+    lr : float
+        The largest value, ≥ 0, which the last step of the warm-up has.
+    warmup : int
+        How long the linear start is, ≥ 1, usually 4,000.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, or no number.
+
+    References
+    ----------
+    Vaswani et al. 2017, arXiv:1706.03762, section 5.3.
+
+    Examples
+    --------
+    >>> import gnumba as gn
+    >>> schedule = gn.schedules.inverse_sqrt(1.0, 4)
+    >>> [round(schedule(t), 4) for t in range(6)]
+    [0.25, 0.5, 0.75, 1.0, 0.8944, 0.8165]
+    """
+
+    checks = CHECKS | {"warmup": partial(_whole, SOME)}
+    lr: float
+    warmup: int
+
+    def _at(self, t: int) -> float:
+        n = t + 1
+        return self.lr * (n / self.warmup if n < self.warmup else math.sqrt(self.warmup / n))
+
+
+@schedule_class()
 class one_cycle(Schedule):
     """Up to ``max_lr`` and down to almost nothing, both along half a cosine wave.
 
@@ -572,7 +793,7 @@ class one_cycle(Schedule):
         return _between(self.max_lr, first / self.end_factor, _half_wave((t - peak) / (last - peak)))
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class join(Nested):
     """One schedule after another, each from its 0.
 
@@ -612,7 +833,7 @@ class join(Nested):
         return _value_at(self.schedules[k], t - self.boundaries[k - 1] if k else t)
 
 
-@dataclass(frozen=True, repr=False)
+@schedule_class()
 class alternate(Nested):
     """Two values in turn: ``a`` for ``every`` steps, ``b`` for as many, ``a`` again.
 
@@ -644,15 +865,21 @@ class alternate(Nested):
         return _value_at(self.b if t // self.every % 2 else self.a, t)
 
 
-@dataclass(repr=False)
+def improves(loss: float, best: float, threshold: float, mode: str = "min") -> bool:
+    """Whether a loss is better than the best so far by more than threshold · |best|; nan never is."""
+    part = math.copysign(threshold, best)
+    return loss < best * (1.0 - part) if mode == "min" else loss > best * (1.0 + part)
+
+
+@schedule_class(frozen=False)
 class ReduceOnPlateau(Schedule):
     """Decay when the loss stops improving; tell it each loss, or each epoch's, with ``observe``.
 
-    An observation improves if it is below best · (1 − threshold), or above best · (1 + threshold)
+    An observation improves if it is below best − threshold · |best|, or above best + threshold · |best|
     where more is better. On the (patience + 1)-th running that does not, the value is multiplied by
     ``factor``. PyTorch's ReduceLROnPlateau, observation by observation: nan is no improvement, and
-    a reduction by 1e-8 or less is not made. As ``threshold`` is relative, it is meant for positive
-    losses.
+    a reduction by 1e-8 or less is not made. For losses below 0 PyTorch's threshold has the wrong sign,
+    so that it takes a constant loss for one that improves.
 
     Parameters
     ----------
@@ -674,7 +901,7 @@ class ReduceOnPlateau(Schedule):
     Attributes
     ----------
     rate : float
-        The value by now.
+        The value by now; set it to go on from another.
     best : float
         The best observation so far.
     bad : int
@@ -698,22 +925,33 @@ class ReduceOnPlateau(Schedule):
     0.05
     """
 
+    checks = CHECKS | {
+        "factor": partial(_number, FRACTION),
+        "rate": partial(_float, NOT_NEGATIVE),
+        "best": partial(_float, ANY),
+        "bad": partial(_whole, COUNT),
+        "cooling": partial(_whole, COUNT),
+    }
     lr: float
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
     cooldown: int = 0
     min_lr: float = 0.0
-    mode: str = "min"
+    mode: Literal["min", "max"] = "min"
     rate: float = field(init=False)
     best: float = field(init=False)
     bad: int = field(init=False, default=0)
     cooling: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        number("factor", self.factor, FRACTION)
         self.rate, self.best = float(self.lr), math.inf if self.mode == "min" else -math.inf
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._check_known(name)
+        if name == "lr" and "rate" in self.__dict__:
+            raise AttributeError("lr of ReduceOnPlateau is the first value, expected rate to be set instead")
+        object.__setattr__(self, name, self.checks[name](name, value))
 
     def observe(self, loss: float) -> None:
         """Take note of a loss, and reduce the value if it is time to.
@@ -724,7 +962,7 @@ class ReduceOnPlateau(Schedule):
             Or whatever ``mode`` is about; anything that ``float`` takes.
         """
         loss = float(loss)
-        if self._improves(loss):
+        if improves(loss, self.best, self.threshold, self.mode):
             self.best, self.bad = loss, 0
         else:
             self.bad += 1
@@ -733,11 +971,6 @@ class ReduceOnPlateau(Schedule):
             self.bad = 0
         if self.bad > self.patience:
             self._reduce()
-
-    def _improves(self, loss: float) -> bool:
-        if self.mode == "min":
-            return loss < self.best * (1.0 - self.threshold)
-        return loss > self.best * (1.0 + self.threshold)
 
     def _reduce(self) -> None:
         reduced = max(self.rate * self.factor, self.min_lr)
@@ -763,9 +996,7 @@ class ReduceOnPlateau(Schedule):
         if not isinstance(state, Mapping) or state.keys() != self.state_dict().keys():
             raise ValueError(f"the state of {self!r} is {state!r}, expected {list(self.state_dict())}")
         try:
-            rate = number("rate", state["rate"], NOT_NEGATIVE)
-            best = number("best", state["best"], ANY)
-            bad, cooling = (_whole(COUNT, name, state[name]) for name in ("bad", "cooling"))
+            checked = {name: self.checks[name](name, value) for name, value in state.items()}
         except TypeError as error:
             raise ValueError(f"the state of {self!r} does not fit: {error}") from None
-        self.rate, self.best, self.bad, self.cooling = rate, best, bad, cooling
+        self.__dict__.update(checked)

@@ -312,6 +312,10 @@ def switches_at(losses, patience):
         ([1.0, 0.99989, 0.99978], 0, None),
         ([1.0, 0.99995, 0.99985], 1, None),  # from the best, not from the last
         ([1.0, 2.0, 1.5], 1, 3),
+        ([-1.0, -1.0, -1.0, -1.0], 2, 4),  # below 0 alike
+        ([-1.0, -1.0001, -1.00019999], 0, 2),
+        ([-1.0, -1.00011, -1.00022], 0, None),
+        ([1.0, 0.0, 0.0], 0, 3),
         ([np.nan, np.nan], 1, 2),
         ([np.float32(1.0), np.array(1.0)], 0, 2),
     ],
@@ -323,11 +327,11 @@ def test_patience(losses, patience, expected):
 
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_patience_counts_as_torch_does(patience, rng):
-    """ReduceLROnPlateau first acts where the plan switches, for losses of any sign, inf and nan too."""
+    """ReduceLROnPlateau first acts where the plan switches, for losses above 0, inf and nan too."""
     torch = pytest.importorskip("torch")
     found = []
     for seed in range(60):
-        losses = np.random.default_rng(seed).standard_normal(30) + 3.0 * (seed % 3 - 1)
+        losses = np.abs(np.random.default_rng(seed).standard_normal(30) + 3.0 * (seed % 3 - 1))
         if seed % 2:
             losses = np.minimum.accumulate(losses) * (1.0 + 1e-4 * rng.standard_normal(30))
         losses[seed % 10 :: 7] = [np.nan, np.inf, losses[0]][seed % 3]

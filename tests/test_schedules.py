@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ from gnumba.schedules import (
     alternate,
     constant,
     cosine,
+    cosine_restarts,
     exponential,
+    inverse_sqrt,
     join,
     linear,
     one_cycle,
@@ -31,6 +34,7 @@ from gnumba.schedules import (
     polynomial,
     step,
     warmup,
+    warmup_cosine,
 )
 
 STEPS = 60
@@ -46,6 +50,14 @@ def one_cycle_at(t, steps=40, high=0.5, start=10.0, end=100.0, part=0.25):
         return low + (high - low) * (1 - math.cos(math.pi * t / top)) / 2
     rest = min((t - top) / (steps - 1 - top), 1)
     return low / end + (high - low / end) * (1 + math.cos(math.pi * rest)) / 2
+
+
+def restarts_at(t, lr, period, factor, final):
+    """Cycle after cycle."""
+    length = period
+    while t >= length:
+        t, length = t - length, length * factor
+    return final + (lr - final) * (1 + math.cos(math.pi * t / length)) / 2
 
 
 CASES = [
@@ -73,6 +85,17 @@ CASES = [
         warmup(cosine(0.3, 40), 10),
         lambda t: 0.03 * (t + 1) if t < 10 else 0.15 * (1 + math.cos(math.pi * min(t - 10, 40) / 40)),
     ),
+    (warmup(cosine(0.3, 40), 0), lambda t: 0.15 * (1 + math.cos(math.pi * min(t, 40) / 40))),
+    (
+        warmup_cosine(0.3, 10, 50, final=0.1),
+        lambda t: 0.03 * (t + 1) if t < 10 else 0.2 + 0.1 * math.cos(math.pi * min(t - 10, 40) / 40),
+    ),
+    (warmup_cosine(0.3, 0, 40), lambda t: 0.15 * (1 + math.cos(math.pi * min(t, 40) / 40))),
+    (cosine_restarts(0.3, 9), lambda t: restarts_at(t, 0.3, 9, 1, 0.0)),
+    (cosine_restarts(0.3, 5, factor=2, final=0.1), lambda t: restarts_at(t, 0.3, 5, 2, 0.1)),
+    (cosine_restarts(0.3, 4, factor=1.3, final=0.5), lambda t: restarts_at(t, 0.3, 4, 1.3, 0.5)),
+    (inverse_sqrt(0.3, 10), lambda t: 0.3 * math.sqrt(10) * min((t + 1) ** -0.5, (t + 1) * 10**-1.5)),
+    (inverse_sqrt(0.3, 1), lambda t: 0.3 / math.sqrt(t + 1)),
     (
         join([linear(0.0, 1.0, 10), 0.25, exponential(1.0, 0.5)], [10, 15]),
         lambda t: t / 10 if t < 10 else 0.25 if t < 15 else 0.5 ** (t - 15),
@@ -114,6 +137,7 @@ def test_every_schedule_is_tried():
         (polynomial(0.9, 0.2, 7, 3), 0.9, 0.2),
         (cosine(0.9, 7, final=0.2), 0.9, 0.2),
         (warmup(0.5, 4), 0.125, 0.5),
+        (warmup_cosine(0.9, 2, 7, final=0.2), 0.45, 0.2),
         (join([0.3, linear(0.2, 0.1, 3)], [4]), 0.3, 0.1),
     ],
     ids=shown,
@@ -128,6 +152,32 @@ def test_polynomial_of_power_one_is_linear():
     """To the bit."""
     straight, power = linear(0.7, 0.1, 37), polynomial(0.7, 0.1, 37, 1)
     assert [straight(t) for t in range(STEPS)] == [power(t) for t in range(STEPS)]
+
+
+@pytest.mark.parametrize("final", [0.0, 0.2])
+@pytest.mark.parametrize("steps", [0, 1, 7])
+def test_warmup_cosine_is_a_warmed_up_cosine(steps, final):
+    """To the bit, and 0 steps of warming up are none."""
+    whole, parts = warmup_cosine(0.7, steps, 40, final), warmup(cosine(0.7, 40 - steps, final), steps)
+    assert [whole(t) for t in range(STEPS)] == [parts(t) for t in range(STEPS)]
+    assert steps or [parts(t) for t in range(STEPS)] == [cosine(0.7, 40, final)(t) for t in range(STEPS)]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 1.0, 1.5, 1.001, 1 + 1e-9, 1e300])
+@pytest.mark.parametrize("period", [1, 2, 10, 1000])
+def test_every_restart_is_found(factor, period):
+    """The first value comes with the first step of a cycle, wherever logarithms are rounded to."""
+    schedule = cosine_restarts(0.7, period, factor, final=0.1)
+    start, length = Fraction(0), Fraction(period)
+    for _ in range(60):
+        first = math.ceil(start)
+        if first >= 10**9:
+            break
+        if first < start + length:  # or the cycle lies between two steps
+            expected = 0.4 + 0.3 * math.cos(math.pi * (first - start) / length)
+            assert schedule(first) == pytest.approx(expected, abs=1e-9)
+        start, length = start + length, length * Fraction(factor)
+    assert 0.1 <= schedule(10**9) <= 0.7
 
 
 def test_whole_numbers_stay_whole():
@@ -205,7 +255,7 @@ def test_repr():
 
 
 @pytest.mark.parametrize("schedule", PRINTABLE, ids=shown)
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_are_equal(schedule, duplicate):
     """By value, nested ones too."""
     again = duplicate(schedule)
@@ -247,6 +297,7 @@ NUMBERS = {
     "fraction": [1.0, -0.1, math.nan],
     "count": [0, -1, 2.5, math.nan, math.inf],
     "from 0": [-1, 2.5, math.nan, math.inf],
+    "from 1": [0.9, -1.0, math.nan, math.inf],
 }
 ARGUMENTS = [
     (constant, {"lr": 0.1}, {"lr": "lr"}),
@@ -268,7 +319,18 @@ ARGUMENTS = [
         {"start": "finite", "end": "finite", "steps": "count", "power": "positive"},
     ),
     (cosine, {"lr": 0.1, "steps": 10}, {"lr": "lr", "steps": "count", "final": "lr"}),
-    (warmup, {"schedule": 0.1, "steps": 10}, {"schedule": "finite", "steps": "count"}),
+    (warmup, {"schedule": 0.1, "steps": 10}, {"schedule": "finite", "steps": "from 0"}),
+    (
+        warmup_cosine,
+        {"peak": 0.1, "warmup": 2, "steps": 10},
+        {"peak": "lr", "warmup": "from 0", "steps": "count", "final": "lr"},
+    ),
+    (
+        cosine_restarts,
+        {"lr": 0.1, "period": 10},
+        {"lr": "lr", "period": "count", "factor": "from 1", "final": "lr"},
+    ),
+    (inverse_sqrt, {"lr": 0.1, "warmup": 10}, {"lr": "lr", "warmup": "count"}),
     (
         one_cycle,
         {"max_lr": 0.1, "steps": 10},
@@ -296,11 +358,12 @@ ARGUMENTS = [
 ]
 
 
+WRONG_KINDS = ("0.1", None, [0.1], True, np.bool_(True), np.array([0.1]), np.array(True), 1j)
 WRONG_ARGUMENTS = [
     pytest.param(make, right | {name: value}, name, value, error, id=f"{make.__name__} {name} {value!r}")
     for make, right, ranges in ARGUMENTS
     for name, kind in ranges.items()
-    for values, error in ((NUMBERS[kind], ValueError), (("0.1", None, [0.1]), TypeError))
+    for values, error in ((NUMBERS[kind], ValueError), (WRONG_KINDS, TypeError))
     for value in values
 ]
 
@@ -310,6 +373,25 @@ def test_arguments_out_of_range(make, given, name, value, error):
     """Refused when it is made, by name and value."""
     shown = f"{name} is {float(value) if error is ValueError else value!r}"
     assert_refused(lambda: make(**given), error, shown, "expected")
+
+
+@pytest.mark.parametrize("kind", ["numpy", "float32", "torch", "jax"])
+@pytest.mark.parametrize(
+    ("make", "given", "ranges"), ARGUMENTS, ids=[make.__name__ for make, *_ in ARGUMENTS]
+)
+def test_numbers_of_shape_0(make, given, ranges, kind):
+    """Whatever library's: the schedule is that of the plain numbers."""
+    of = {
+        "numpy": lambda: np.array,
+        "float32": lambda: lambda x: np.float32(x) if isinstance(x, float) else np.int64(x),
+        "torch": lambda: pytest.importorskip("torch").tensor,
+        "jax": lambda: pytest.importorskip("jax.numpy").asarray,
+    }[kind]()
+    made = make(**{name: of(value) if name in ranges else value for name, value in given.items()})
+    right = make(**given)
+    assert [type(value) for _, value in made._arguments()] == [type(value) for _, value in right._arguments()]
+    assert [made(t) for t in range(STEPS)] == pytest.approx([right(t) for t in range(STEPS)], rel=2e-6)
+    assert type(made(0)) is type(right(0))
 
 
 def test_every_argument_is_tried():
@@ -334,6 +416,12 @@ WRONG = {
     "a boundary alone": (lambda: join([0.1, 0.2], 5), TypeError, ["boundaries is 5"]),
     "one schedule": (lambda: join(cosine(0.1, 5), []), TypeError, ["schedules is cosine(0.1, 5)"]),
     "a name as a schedule": (lambda: join(["cosine"], []), TypeError, ["schedules[0] is 'cosine'"]),
+    "a word for a flag": (
+        lambda: exponential(0.1, 0.5, staircase="no"),
+        TypeError,
+        ["staircase is 'no'", "True or False"],
+    ),
+    "no room for a cosine": (lambda: warmup_cosine(0.1, 10, 10), ValueError, ["steps is 10", "warmup, 10"]),
     "another mode": (lambda: ReduceOnPlateau(0.1, mode="mean"), ValueError, ["mode is 'mean'", "'min'"]),
 }
 
@@ -342,6 +430,65 @@ WRONG = {
 def test_wrong_arguments(make, kind, words):
     """Each in a sentence."""
     assert_refused(make, kind, *words, "expected")
+
+
+# Wrong names.
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=shown)
+def test_a_misspelled_attribute_is_refused(schedule):
+    """With the nearest there is; nothing is added to a schedule."""
+    names = [name for name in schedule.__dataclass_fields__ if not name.startswith("_")]
+    before = dict(vars(schedule))
+    for name in names:
+        wrong = name + "s" if name + "s" not in names else name + "x"
+        with pytest.raises(AttributeError) as caught:
+            setattr(schedule, wrong, 0.5)
+        kind = type(schedule).__name__
+        assert str(caught.value) == f"{kind} has no attribute {wrong!r}; did you mean {name!r}?"
+        with pytest.raises(AttributeError, match=wrong):
+            delattr(schedule, wrong)
+    assert vars(schedule) == before
+
+
+def test_arguments_of_other_libraries():
+    """By their names here."""
+    for call, name in [
+        (lambda: cosine(0.1, T_max=10), "steps"),
+        (lambda: cosine(0.1, 10, eta_min=0.0), "final"),
+        (lambda: step(0.1, 10, gamma=0.5), "factor"),
+        (lambda: step(0.1, step_size=10), "every"),
+        (lambda: exponential(0.1, gamma=0.5), "decay_rate"),
+        (lambda: constant(learning_rate=0.1), "lr"),
+        (lambda: one_cycle(0.1, 10, pct_start=0.3), "warm_fraction"),
+        (lambda: warmup_cosine(0.1, warmup_steps=5, steps=10), "warmup"),
+        (lambda: warmup_cosine(peak_value=0.1, warmup=5, steps=10), "peak"),
+        (lambda: cosine_restarts(0.1, T_0=5), "period"),
+        (lambda: cosine_restarts(0.1, 5, T_mult=2), "factor"),
+        (lambda: piecewise(0.1, boundaries_and_scales={}), "factors"),
+        (lambda: join([0.1], milestones=[]), "boundaries"),
+        (lambda: ReduceOnPlateau(0.1, min_delta=0.1), "threshold"),
+    ]:
+        assert_refused(call, TypeError, "has no argument", f"did you mean {name!r}?")
+
+
+def test_what_can_be_set_on_a_plateau():
+    """Its numbers, checked as when it is made; the first rate has had its effect."""
+    plateau = ReduceOnPlateau(0.5, factor=0.5, patience=1)
+    plateau.rate, plateau.patience = np.float32(0.25), 0
+    plateau.observe(1.0)
+    plateau.observe(1.0)
+    assert (plateau(0), type(plateau.rate)) == (0.125, float)
+    for name, value in [
+        ("rate", -1.0),
+        ("patience", 0.5),
+        ("factor", 1.0),
+        ("mode", "mean"),
+        ("best", math.nan),
+    ]:
+        assert_refused(lambda n=name, v=value: setattr(plateau, n, v), ValueError, name, "expected")
+    assert_refused(lambda: setattr(plateau, "lr", 0.1), AttributeError, "lr", "rate")
+    assert (plateau.lr, plateau(0), plateau.patience) == (0.5, 0.125, 0)
 
 
 # PyTorch and optax.
@@ -368,6 +515,16 @@ TORCH = [
     (piecewise(0.3, {10: 0.5, 20: 0.5}), lambda s, o: s.MultiStepLR(o, [10, 20], 0.5)),
     (linear(0.3, 0.03, 40), lambda s, o: s.LinearLR(o, 1.0, 0.1, 40)),
     (polynomial(0.3, 0.0, 40, 2), lambda s, o: s.PolynomialLR(o, 40, 2)),
+    (cosine_restarts(0.3, 8), lambda s, o: s.CosineAnnealingWarmRestarts(o, 8)),
+    (
+        cosine_restarts(0.3, 4, factor=2, final=0.01),
+        lambda s, o: s.CosineAnnealingWarmRestarts(o, 4, T_mult=2, eta_min=0.01),
+    ),
+    (
+        warmup_cosine(0.3, 10, 69, final=0.01),
+        lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.1, 1.0, 9), s.CosineAnnealingLR(o, 59, 0.01)], [10]),
+    ),
+    (inverse_sqrt(0.3, 8), lambda s, o: s.LambdaLR(o, lambda t: min((t + 1) / 8, (8 / (t + 1)) ** 0.5))),
     (cosine(0.3, 59, final=0.01), lambda s, o: s.CosineAnnealingLR(o, 59, 0.01)),
     (one_cycle(0.3, 60), lambda s, o: s.OneCycleLR(o, 0.3, 60, cycle_momentum=False)),
     (
@@ -412,6 +569,19 @@ OPTAX = [
         lambda o: o.cosine_onecycle_schedule(50, 0.3, pct_start=0.3),
     ),
     (
+        cosine_restarts(0.3, 8),
+        lambda o: o.sgdr_schedule(
+            [{"init_value": 0.3, "peak_value": 0.3, "warmup_steps": 0, "decay_steps": 8, "end_value": 0.0}]
+            * 8
+        ),
+    ),
+    (
+        warmup_cosine(0.3, 10, 50, final=0.03),
+        lambda o: o.join_schedules(
+            [o.linear_schedule(0.03, 0.3, 9), o.cosine_decay_schedule(0.3, 40, alpha=0.1)], [10]
+        ),
+    ),
+    (
         join([linear(0.0, 1.0, 10), cosine(1.0, 30)], [10]),
         lambda o: o.warmup_cosine_decay_schedule(0.0, 1.0, 10, 40),
     ),
@@ -436,6 +606,19 @@ def test_optax_step_by_step(schedule, make):
     theirs = make(optax)
     expected = [float(theirs(t)) for t in range(STEPS)]
     np.testing.assert_allclose([schedule(t) for t in range(STEPS)], expected, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("nest", [lambda s: s, lambda s: warmup(s, 3), lambda s: join([0.1, s], [2])])
+def test_optax_schedules_as_hyperparameters(nest):
+    """Callables that return JAX's arrays of shape ()."""
+    optax = pytest.importorskip("optax")
+    theirs, ours = optax.cosine_decay_schedule(0.3, 10), cosine(0.3, 10)
+    first, second = np.ones(3), np.ones(3)
+    for p, schedule in ((first, nest(theirs)), (second, nest(ours))):
+        optimizer = gn.Adam(p, lr=schedule)
+        for _ in range(12):
+            optimizer.step(np.ones(3))
+    np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
 # ReduceOnPlateau.
@@ -506,6 +689,41 @@ def test_plateau_threshold_is_relative(mode, first, enough, too_little):
     assert (plateau.best, plateau.bad) == (first, 1)
     plateau.observe(enough)
     assert (plateau.best, plateau.bad) == (enough, 0)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("best", [-1.0, -1e-3, -1e300, 0.0, 1.0, 1e300])
+def test_a_loss_that_stays_is_no_improvement(best, mode):
+    """Whatever its sign: it counts, and so does less than the threshold's part; more than it does not."""
+    part, sign = 1e-4 * abs(best), -1.0 if mode == "min" else 1.0
+    plateau = ReduceOnPlateau(1.0, factor=0.5, patience=2, mode=mode)
+    for loss in (best, best, best + 0.9 * sign * part, best - sign * part):
+        assert plateau(0) == 1.0
+        plateau.observe(loss)
+    assert (plateau(0), plateau.best) == (0.5, best)
+    better = best + sign * (1.1 * part or 1e-9)
+    plateau.observe(better)
+    assert plateau.best == better
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_plateau_of_losses_around_0(shift, mode, rng):
+    """Observation by observation as the definition says it."""
+    sign = 1.0 if mode == "min" else -1.0
+    plateau, best, bad, rate = (
+        ReduceOnPlateau(1.0, 0.5, patience=3, threshold=0.05, mode=mode),
+        math.inf,
+        0,
+        1.0,
+    )
+    for loss in sign * (rng.standard_normal(300).cumsum() / 10 - shift):
+        plateau.observe(loss)
+        better = best == math.inf or sign * loss < best - 0.05 * abs(best)
+        best, bad = (sign * loss, 0) if better else (best, bad + 1)
+        if bad > 3:
+            rate, bad = max(rate * 0.5, 0.0) if rate * 0.5 > 1e-8 else rate, 0
+        assert (sign * plateau.best, plateau.bad, plateau.rate) == (best, bad, rate)
 
 
 def test_plateau_cooldown():
@@ -614,12 +832,16 @@ def test_plateau_state_that_does_not_fit(state):
 
 def test_copies_of_a_plateau_go_their_own_way():
     """With what it was told."""
-    plateau = observed()
-    for twin in (copy.deepcopy(plateau), pickle.loads(pickle.dumps(plateau))):
-        assert twin == plateau
-        for _ in range(4):
-            twin.observe(1.0)
-        assert (twin.rate, plateau.rate) == (0.125, 0.25)
+    for twin in (copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):
+        for nest in (lambda plateau: plateau, *NESTED):
+            plateau = observed()
+            outer = nest(plateau)
+            again = twin(outer)
+            assert again == outer
+            for _ in range(4):
+                again.observe(1.0)
+            assert again != outer
+            assert plateau == observed()
 
 
 NESTED = [
