@@ -10,6 +10,7 @@ from pathlib import Path
 import mpmath as mp
 import numpy as np
 import pytest
+from judge import computed_in_double, computed_in_vectors
 
 import gnumba as gn
 from gnumba import elementary
@@ -30,6 +31,7 @@ from gnumba.elementary import (
     split_exponent,
     sqrt,
     tanh,
+    where,
 )
 
 DTYPES = [np.float32, np.float64]
@@ -83,6 +85,10 @@ def at_most_1(x):
     return clip(x, -1.0, 1.0)
 
 
+def chosen(x):
+    return where((x > 1.0) | (x != x), x, -1.0)
+
+
 def polynomial(x):
     return horner(x, COEFFICIENTS)
 
@@ -112,7 +118,7 @@ ACCURACY = [
     (elu, lambda x: mp.expm1(x) if x < 0 else x, (1.0, 1.0)),
 ]
 PLAIN = [row[0] for row in ACCURACY]
-PLAIN += [quotient, positive_part, negative_part, at_most_1, sign, polynomial]
+PLAIN += [quotient, positive_part, negative_part, at_most_1, sign, chosen, polynomial]
 
 
 @cache
@@ -182,6 +188,7 @@ SPECIAL = [
     (silu, [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -0.0), (-1e30, -0.0)]),
     (positive_part, [(-1.0, 0.0), (2.0, 2.0), (inf, inf), (-inf, 0.0)]),
     (negative_part, [(-1.0, -1.0), (2.0, 0.0), (inf, 0.0), (-inf, -inf)]),
+    (chosen, [(1.0, -1.0), (2.0, 2.0), (inf, inf), (-inf, -1.0)]),
     (at_most_1, [(-0.5, -0.5), (-2.0, -1.0), (inf, 1.0), (-inf, -1.0)]),
 ]
 
@@ -251,6 +258,40 @@ def test_primitives_take_one_float_type():
         return fma(x, 2, 1.0)
 
     with pytest.raises(Exception, match=r"fma takes floats of one type \(write 2.0, not 2\)"):
+        compiled(widening)
+
+
+def softplus(x):
+    return log1p(exp(-abs(x)))
+
+
+def soft_step(x):
+    return exp(-abs(x)) + tanh(x)
+
+
+COMPOSED = [exp, expm1, log, log1p, tanh, sqrt, sign, sigmoid, silu, softplus, soft_step]
+COMPOSED += [quotient, positive_part, negative_part, at_most_1, chosen]
+
+
+@pytest.mark.skipif(gn.info()["simd_bits"] < 256, reason="no wide registers")
+@pytest.mark.parametrize("function", COMPOSED)
+def test_in_a_rule_of_any_form_they_are_simd(function):
+    """Whatever bytecode Python, and whatever branches numba, makes of two calls in an expression."""
+
+    @gn.rule
+    def composed(p, g, /, lr):
+        return p - lr * function(p) * function(g)
+
+    made = gn.inspect(composed, "cpu", "float32")
+    assert computed_in_vectors(made["asm"])
+    assert computed_in_double(made["llvm"]) == []
+
+
+def test_where_takes_one_float_type():
+    def widening(x):
+        return where(x > 0.0, x, 0)
+
+    with pytest.raises(Exception, match=r"where takes floats of one type \(write 2.0, not 2\)"):
         compiled(widening)
 
 

@@ -307,7 +307,7 @@ def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     if not function.scaled:
         return scalar
 
-    @numba.njit(**OPTIONS)
+    @numba.njit(forceinline=True, **OPTIONS)  # whatever its size, as the function itself
     @own_symbol
     def scaled(p, g, *others):
         return scalar(p, g * others[-1], *others[:-1])

@@ -113,10 +113,21 @@ def split_exponent(typing, x):
     return types.UniTuple(t, 2)(t), codegen
 
 
+@intrinsic
+def where(typing, condition, a, b):
+    t = one_float_type("where", a, b)
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return t(types.boolean, t, t), codegen
+
+
 INTRINSICS = {
     elementary.fma: fma,
     elementary.horner: horner,
     elementary.pow2: pow2,
     elementary.split_exponent: split_exponent,
     elementary.sqrt: math.sqrt,
+    elementary.where: where,
 }

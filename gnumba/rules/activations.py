@@ -1,10 +1,10 @@
 """Activations, each beside its derivative: from x, and from y = f(x) where that is cheaper.
 
-Written so that nan stays nan (`x <= 0` is false for it) and both branches of a conditional can be
-computed: a loop over such a function becomes SIMD.
+Written so that nan stays nan (`x <= 0` is false for it), and without branches: a loop over such a
+function becomes SIMD.
 """
 
-from ..elementary import FAR, clip, exp, expm1, scaled_exp, tanh
+from ..elementary import FAR, clip, exp, expm1, scaled_exp, tanh, where
 
 __all__ = [
     "elu",
@@ -64,68 +64,68 @@ def tanh_derivative_from_y(y):
 
 def relu(x):
     """max(0, x). Nair & Hinton 2010."""
-    return 0.0 if x <= 0.0 else x
+    return where(x <= 0.0, 0.0, x)
 
 
 def relu_derivative(x):
     """1 right of 0, else 0."""
-    return 0.0 if x <= 0.0 else (1.0 if x > 0.0 else x)
+    return where(x <= 0.0, 0.0, where(x > 0.0, 1.0, x))
 
 
 def leaky_relu(x, negative_slope=0.01):
     """x, or negative_slope·x left of 0. Maas, Hannun & Ng 2013."""
-    return x if x > 0.0 else negative_slope * x
+    return where(x > 0.0, x, negative_slope * x)
 
 
 def leaky_relu_derivative(x, negative_slope):
     """1 right of 0, else negative_slope."""
-    return 1.0 if x > 0.0 else (negative_slope if x <= 0.0 else x)
+    return where(x > 0.0, 1.0, where(x <= 0.0, negative_slope, x))
 
 
 def prelu(x, alpha):
     """x, or αx left of 0, α learned. He et al. 2015, arXiv:1502.01852."""
-    return x if x > 0.0 else alpha * x
+    return where(x > 0.0, x, alpha * x)
 
 
 def prelu_backward(dy, x, alpha):
     """dL/dx, and each element's share of dL/dα."""
-    slope = 1.0 if x > 0.0 else (alpha if x <= 0.0 else x)
-    return dy * slope, dy * (0.0 if x > 0.0 else x)
+    slope = where(x > 0.0, 1.0, where(x <= 0.0, alpha, x))
+    return dy * slope, dy * where(x > 0.0, 0.0, x)
 
 
 def elu(x, alpha=1.0):
     """x, or α(eˣ − 1) left of 0. Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289."""
-    return alpha * expm1(x) if x < 0.0 else x
+    return where(x < 0.0, alpha * expm1(x), x)
 
 
 def elu_derivative(x, alpha):
     """1 right of 0, else αeˣ."""
-    return 1.0 if x > 0.0 else alpha * exp(x)
+    return where(x > 0.0, 1.0, alpha * exp(x))
 
 
 def elu_derivative_from_y(y, alpha):
     """1 right of 0, else y + α; right for α ≥ 0, where y has the sign of x."""
-    return 1.0 if y > 0.0 else y + alpha
+    return where(y > 0.0, 1.0, y + alpha)
 
 
 def selu(x):
     """λ·ELU, its λ and α keep mean 0 and variance 1. Klambauer et al. 2017, arXiv:1706.02515."""
-    return SELU_LAMBDA_ALPHA * expm1(x) if x < 0.0 else SELU_LAMBDA * x
+    return where(x < 0.0, SELU_LAMBDA_ALPHA * expm1(x), SELU_LAMBDA * x)
 
 
 def selu_derivative(x):
     """λ right of 0, else λαeˣ."""
-    return SELU_LAMBDA if x > 0.0 else SELU_LAMBDA_ALPHA * exp(x)
+    return where(x > 0.0, SELU_LAMBDA, SELU_LAMBDA_ALPHA * exp(x))
 
 
 def selu_derivative_from_y(y):
     """λ right of 0, else y + λα."""
-    return SELU_LAMBDA if y > 0.0 else y + SELU_LAMBDA_ALPHA
+    return where(y > 0.0, SELU_LAMBDA, y + SELU_LAMBDA_ALPHA)
 
 
 def silu(x):
     """x·σ(x). Ramachandran, Zoph & Le 2017, arXiv:1710.05941."""
-    x = -FAR if x < -FAR else x
+    x = where(x < -FAR, -FAR, x)
     w, s = scaled_exp(-x)
     return x * s / (s + w)
 

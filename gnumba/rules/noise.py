@@ -5,7 +5,7 @@ target or backward pass finds them again. Integers are below 2³², and their pr
 bits by compiled code and not by Python, which the masks make the same.
 """
 
-from ..elementary import fma
+from ..elementary import fma, where
 
 __all__ = ["alpha_dropout", "dropout", "philox"]
 
@@ -31,9 +31,9 @@ def is_dropped(i, threshold, key0, key1, key2, key3):
 
 def dropout(i, x, threshold, scale, key0, key1, key2, key3):
     """0 where dropped, else x/(1 − p). Srivastava et al. 2014."""
-    return 0.0 if is_dropped(i, threshold, key0, key1, key2, key3) else scale * x
+    return where(is_dropped(i, threshold, key0, key1, key2, key3), 0.0, scale * x)
 
 
 def alpha_dropout(i, x, threshold, slope, shift, dropped, key0, key1, key2, key3):
     """a·α′ + b where dropped, else a·x + b. Klambauer et al. 2017, arXiv:1706.02515."""
-    return dropped if is_dropped(i, threshold, key0, key1, key2, key3) else fma(slope, x, shift)
+    return where(is_dropped(i, threshold, key0, key1, key2, key3), dropped, fma(slope, x, shift))
