@@ -29,7 +29,7 @@ def fast_step(optimizer: Optimizer) -> Step | None:
     if place.forced() or len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
         return None
     targets = [place.target_for(update.table.traffic) for update in plan]
-    if "parallel" in targets and not threads.takes_many():
+    if "parallel" in targets and not threads.are_free():
         return None
     sweeps, corrected = [], []
     for update, target in zip(plan, targets, strict=True):

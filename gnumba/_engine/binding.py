@@ -53,7 +53,7 @@ def _known(table: Table, row: int, array: Array, given: Any, view: Array) -> tup
 @functools.cache
 def _binder() -> Kernel:
     signature = (INT64_TABLE, INT64_LIST, INT64_LIST, types.int64, types.int64, types.int64)
-    return compiled(numba.njit(own_symbol(_bind), **OPTIONS), signature)
+    return compiled(_bind, signature, nogil=False)  # it reads what others may change
 
 
 @numba.njit(**OPTIONS)

@@ -59,9 +59,7 @@ def native(body: Body) -> Kernel:
             source(block, blocks, 0, 1, *arguments)
 
     run.__name__ = body.name
-    kernel = host.compiled(
-        numba.njit(own_symbol(run), **OPTIONS), (WHOLE, types.Tuple(body.arguments)), body.approve
-    )
+    kernel = host.compiled(run, (WHOLE, types.Tuple(body.arguments)), approve=body.approve)
     return lambda blocks, *arguments: kernel(blocks, arguments)
 
 

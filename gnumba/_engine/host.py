@@ -75,17 +75,30 @@ def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
 
 @functools.cache
 def flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
-    """``kernel(arrays, model, one_below, all_from, scalars)`` over dense arrays, one a column.
+    """``kernel(arrays, model, below, scalars)`` over dense arrays, one a column, on one core.
 
-    ``arrays`` is the id of a tuple of them, ``model`` the id of an array of that dtype. One core
-    works where the traffic is below ``one_below``, all where it is at least ``all_from``. The
-    kernel returns False, and has done nothing, where it is neither, or an array is of another kind
-    or layout, or read-only where it is written, or what is written overlaps what is read.
+    ``arrays`` is the id of a tuple of them, ``model`` the id of an array of that dtype. The kernel
+    returns DONE; or TOO_LARGE, where the traffic is not below ``below``; or UNFIT, where an array is of
+    another kind or layout, or read-only where it is written, or what is written overlaps what is
+    read. Nothing has been done but with DONE.
 
-    For a function with ``summed`` the arrays lack the last column, and the kernel returns (done, sum).
+    For a function with ``summed`` the arrays lack the last column, and the kernel returns (state, sum).
     """
     loop = (_flat_summed if function.summed else _flat)(function, dtype)
-    return _compiled(loop, function, dtype, "parallel", *(types.int64,) * 4)
+    return _compiled(loop, function, dtype, "cpu", *(types.int64,) * 3)
+
+
+@functools.cache
+def shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``kernel(arrays, shares, scalars)`` on all cores, over arrays of which `flat` said TOO_LARGE.
+
+    A kernel of its own, because numba starts its threads when one that can use them is made or loaded.
+    """
+    loop = (_shared_flat_summed if function.summed else _shared_flat)(function, dtype)
+    return threads.one_caller(_compiled(loop, function, dtype, "parallel", *(types.int64,) * 2))
+
+
+UNFIT, DONE, TOO_LARGE = range(3)
 
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
@@ -126,37 +139,84 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 
 def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
-    """The flat kernel's Python source, to be compiled."""
+    """The Python source of `flat`, to be compiled."""
     span, weight, columns = _span(function, dtype), cost(function, dtype), (0,) * len(function.columns)
     fits = _fits(function, function.writes, dtype.itemsize)
-    shares, share_of = threads.shares("parallel"), numba.njit(threads.share_of)
 
-    def flat(held, model, one_below, all_from, scalars):
+    def flat(held, model, below, scalars):
         arrays = items(held, columns)
         if not fits(arrays, model):
-            return False
+            return UNFIT
+        n = size(arrays[0])
+        if n * weight >= below:
+            return TOO_LARGE
+        span(words(arrays, DATA), 0, n, scalars)
+        return DONE
+
+    return flat
+
+
+def _shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The Python source of `shared_flat`, to be compiled."""
+    span, columns = _span(function, dtype), (0,) * len(function.columns)
+    share_of = numba.njit(threads.share_of, **OPTIONS)
+
+    def flat(held, shares, scalars):
+        arrays = items(held, columns)
         n, at = size(arrays[0]), words(arrays, DATA)
-        if n * weight < one_below:
-            span(at, 0, n, scalars)
-        elif n * weight >= all_from:
-            share = share_of(n, shares)
-            for k in prange(shares):
-                span(at, min(n, k * share), min(n, (k + 1) * share), scalars)
-        else:
-            return False
-        return True
+        share = share_of(n, shares)
+        for k in prange(shares):
+            lo, hi = k * share, (k + 1) * share
+            span(at, lo if lo < n else n, hi if hi < n else n, scalars)
 
     return flat
 
 
 def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
-    """The same for a function with ``summed``: its last column is a block long, and summed block by block.
+    """`_flat` of a function with ``summed``: its last column is a block long, and summed block by block.
 
     Blocks are of one length whatever the target, so that the sum is the same for any number of threads.
     """
-    span, total, weight, kind = _span(function, dtype), _total(dtype), cost(function, dtype), dtype.type
-    stored, itemsize = (0,) * (len(function.columns) - 1), dtype.itemsize
-    fits = _fits(function, function.writes[:-1], itemsize)
+    block_sum, weight, stored = _block_sum(function, dtype), cost(function, dtype), function.columns[:-1]
+    fits, columns = _fits(function, function.writes[:-1], dtype.itemsize), (0,) * len(stored)
+
+    def flat_summed(held, model, below, scalars):
+        arrays = items(held, columns)
+        if not fits(arrays, model):
+            return UNFIT, 0.0
+        n, at = size(arrays[0]), words(arrays, DATA)
+        if n * weight >= below:
+            return TOO_LARGE, 0.0
+        blocks = -(-n // BLOCK)
+        sums = np.empty(blocks)
+        for block in range(blocks):
+            sums[block] = block_sum(at, block, n, scalars)
+        return DONE, folded(sums, blocks)
+
+    return flat_summed
+
+
+def _shared_flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """`_shared_flat` of a function with ``summed``; it returns the sum."""
+    block_sum, columns = _block_sum(function, dtype), (0,) * (len(function.columns) - 1)
+
+    def flat_summed(held, shares, scalars):
+        arrays = items(held, columns)
+        n, at = size(arrays[0]), words(arrays, DATA)
+        blocks = -(-n // BLOCK)
+        sums = np.empty(blocks)
+        for share in prange(shares):
+            for block in range(blocks * share // shares, blocks * (share + 1) // shares):
+                sums[block] = block_sum(at, block, n, scalars)
+        return folded(sums, blocks)
+
+    return flat_summed
+
+
+def _block_sum(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``block_sum(addresses, block, n, scalars)`` runs the function over a block and sums its last column."""
+    span, total = _span(function, dtype), _total(dtype)
+    kind, itemsize = dtype.type, dtype.itemsize
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -166,24 +226,7 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
         span((*at, address - lo * itemsize), lo, hi, scalars)
         return total(address, hi - lo, values)
 
-    def flat_summed(held, model, one_below, all_from, scalars):
-        arrays = items(held, stored)
-        if not fits(arrays, model):
-            return False, 0.0
-        n, at = size(arrays[0]), words(arrays, DATA)
-        blocks = -(-n // BLOCK)
-        sums = np.empty(blocks)
-        if n * weight < one_below:
-            for block in range(blocks):
-                sums[block] = block_sum(at, block, n, scalars)
-        elif n * weight >= all_from:
-            for block in prange(blocks):
-                sums[block] = block_sum(at, block, n, scalars)
-        else:
-            return False, 0.0
-        return True, folded(sums, blocks)
-
-    return flat_summed
+    return block_sum
 
 
 BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
@@ -200,7 +243,7 @@ def summing(dtype: np.dtype[Any]) -> Kernel:
             sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK), None)
         return folded(sums, sums.size)
 
-    return compiled(numba.njit(own_symbol(summing), nogil=True, **OPTIONS), (types.int64, types.int64))
+    return compiled(summing, (types.int64, types.int64))
 
 
 @numba.njit(**OPTIONS)
@@ -336,17 +379,24 @@ def _compiled(
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
-    kernel = numba.njit(own_symbol(loop), parallel=target == "parallel", nogil=True, **OPTIONS)
     approve = functools.partial(refuse_widening, function.name, specialized(function, dtype))
     try:
-        return compiled(kernel, (*arguments, FLOAT64_LIST), approve)
+        return compiled(loop, (*arguments, FLOAT64_LIST), target, approve)
     except WrongCountError as error:
         outputs = ", ".join(function.writes)
         raise TypeError(f"rule {function.name!r} {error}: {outputs}") from None
 
 
-def compiled(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None] = lambda: None) -> Any:
-    """The kernel from the disk, or compiled and stored if it is approved of; it compiles no more."""
+def compiled(
+    fn: Kernel,
+    signature: tuple[Any, ...],
+    target: str = "cpu",
+    approve: Callable[[], None] = lambda: None,
+    *,
+    nogil: bool = True,
+) -> Any:
+    """The function as machine code, from the disk, or compiled and stored if it is approved of."""
+    kernel = dispatcher(fn, target, nogil=nogil)
     kernel._cache = KernelCache(kernel)
     kernel.compile(signature)
     if not kernel._cache.hits:
@@ -356,9 +406,20 @@ def compiled(kernel: Any, signature: tuple[Any, ...], approve: Callable[[], None
     return kernel
 
 
+def dispatcher(fn: Kernel, target: str, *, nogil: bool = True) -> Any:
+    """numba's, for a kernel: what Python calls."""
+    return numba.njit(
+        own_symbol(fn),
+        parallel=target == "parallel",
+        nogil=nogil,
+        no_cfunc_wrapper=True,
+        error_model=OPTIONS["error_model"],
+    )
+
+
 def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
     """The sweep as compiled, afresh: LLVM and assembly."""
-    kernel = numba.njit(_sweep(function, dtype), parallel=target == "parallel", nogil=True, **OPTIONS)
+    kernel = dispatcher(_sweep(function, dtype), target)
     signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
     kernel.compile(signature)
     return {"llvm": kernel.inspect_llvm(signature), "asm": kernel.inspect_asm(signature)}

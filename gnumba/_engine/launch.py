@@ -19,6 +19,7 @@ import numpy as np
 from .._rule import Elementwise
 from .._signals import uninterrupted
 from . import gpu, host, objects, place, threads
+from .host import DONE, TOO_LARGE, UNFIT
 from .remote import Remote
 from .table import HOST, Table, address, by_lines
 
@@ -44,8 +45,8 @@ def launch(work: list[tuple[Table, Scalars]], control: int = 0, after: Call = ()
     with contextlib.ExitStack() as held:
         if "cuda" in targets:  # launched by Python code
             held.enter_context(uninterrupted(signal.SIGINT))
-        if "parallel" in targets and not threads.takes_many():
-            held.enter_context(threads.LOCK)
+        if "parallel" in targets and not threads.are_free():
+            held.enter_context(threads.turn())
         run([*calls, after] if after else calls)
 
 
@@ -92,12 +93,22 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
     kernel = kernels.get(function)
     if kernel is None:
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
-    one_below, all_from = place.limits()
-    result = kernel(id(arrays), model, one_below, all_from, scalars)
-    if all_from == threads.NEVER and not (result[0] if function.summed else result):
-        with threads.LOCK:  # all cores, one caller at a time
-            result = kernel(id(arrays), model, one_below, one_below, scalars)
-    return result
+    result = kernel(id(arrays), model, place.one_core_below(), scalars)
+    if result == DONE:
+        return True
+    if result == TOO_LARGE:
+        _on_all_cores(function, arrays, scalars)
+        return True
+    if not function.summed:
+        return False
+    state, total = result
+    return state != UNFIT, _on_all_cores(function, arrays, scalars) if state == TOO_LARGE else total
+
+
+def _on_all_cores(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:
+    """What is too large for one core, and has been looked at."""
+    kernel = host.shared_flat(function, arrays[0].dtype)
+    return kernel(id(arrays), threads.shares("parallel"), scalars)
 
 
 def total_of(x: Array) -> float:

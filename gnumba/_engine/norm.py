@@ -110,8 +110,7 @@ def _strided_squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
 
 
 def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
-    kernel = numba.njit(own_symbol(loop), parallel=target == "parallel", nogil=True, **OPTIONS)
-    made = compiled(kernel, arguments)
+    made = compiled(loop, arguments, target)
     return threads.one_caller(made) if target == "parallel" else made
 
 

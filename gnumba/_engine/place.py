@@ -57,7 +57,7 @@ def target_of(*arrays: Any) -> str:
     check_together(views)
     if any(isinstance(view, Remote) for view in views.values()):
         return "cuda"
-    return target_for(sum(view.nbytes for view in views.values()))
+    return _chosen_for(sum(view.nbytes for view in views.values()))
 
 
 def forced() -> str | None:
@@ -67,15 +67,19 @@ def forced() -> str | None:
 
 def target_for(traffic: int) -> str:
     """The target for that many bytes, a transcendental element counted four times."""
+    return threads.usable(_chosen_for(traffic))
+
+
+def _chosen_for(traffic: int) -> str:
     return forced() or ("parallel" if threads.pays(traffic) else "cpu")
 
 
-def limits() -> tuple[int, int]:
-    """Below how many bytes of traffic one core works, from how many on all cores do without a lock."""
+def one_core_below() -> int:
+    """Bytes of traffic below which one core works."""
     target = forced()
     if target:
-        return (threads.NEVER, threads.NEVER) if target == "cpu" else (0, threads.unlocked_from(0))
-    return threads.limits()
+        return 0 if threads.usable(target) == "parallel" else threads.NEVER
+    return threads.one_core_below()
 
 
 @contextlib.contextmanager
@@ -85,7 +89,7 @@ def use_target(target: str) -> Iterator[None]:
     Parameters
     ----------
     target : {"cpu", "parallel"}
-        One core, or all.
+        One core, or all; where there is one thread only, ``"parallel"`` runs what ``"cpu"`` does.
 
     Raises
     ------

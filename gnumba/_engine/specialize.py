@@ -22,9 +22,10 @@ from numba.core.dispatcher import Dispatcher
 from .. import elementary
 from .._rule import Elementwise
 from .cache import own_symbol
+from .parts import PartCompiler
 from .primitives import INTRINSICS
 
-OPTIONS = {"error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "pipeline_class": PartCompiler}  # of a kernel's parts
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins")
 # In a rule math.exp and np.exp mean gnumba's own, which vectorise.
 OWN = {
