@@ -15,8 +15,9 @@ from ._engine import gpu, place
 from ._engine.apply import apply, apply_summed
 from ._engine.launch import Scalars, total_of
 from ._engine.remote import Remote
+from ._engine.snapshot import current
 from ._engine.ufunc import ufunc
-from ._rule import Elementwise
+from ._rule import Elementwise, defaults_of, scalar_function
 
 __all__ = [
     "Activation",
@@ -61,24 +62,21 @@ class Activation(Elementwise):
         from_y_if: Callable[..., bool] = lambda *hyperparameters: True,
         doc: str | None = None,
     ) -> None:
-        parameters = list(inspect.signature(fn).parameters.values())
-        if not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-            raise ValueError(
-                f"activation {fn.__name__!r} has the signature {inspect.signature(fn)}, "
-                "expected (x, hyperparameters ...)"
-            )
+        parameters = _read_signature(fn)
         names = tuple(p.name for p in parameters[1:])
-        super().__init__(fn, ("x",), ("y",), names)
+        super().__init__(fn, ("x",), ("y",), names, title="activation {!r}")
         if fn.__module__.startswith(f"{__package__}."):
             self.__module__ = str(__package__)  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
-        defaults = [p.default for p in parameters[1:]]
-        self._defaults = None if inspect.Parameter.empty in defaults else np.array(defaults, np.float64)
+        defaults = defaults_of(self.title, parameters)
+        given = len(defaults) == len(names)
+        self._defaults = np.array(list(defaults.values()), np.float64) if given else None
         self._numbers = functools.lru_cache(maxsize=64)(self._read_numbers)
-        self._derivative = Elementwise(derivative, ("x",), ("y",), names)
-        self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names)
+        title = f"the derivative of {self.title}"
+        self._derivative = Elementwise(derivative, ("x",), ("y",), names, title=title)
+        self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names, title=title)
         self._backward_from_y = derivative_from_y and Elementwise(
-            _times(derivative_from_y), ("dy", "y"), ("dx",), names
+            _times(derivative_from_y), ("dy", "y"), ("dx",), names, title=title
         )
         self._from_y_if = from_y_if
         self.__doc__ = doc or fn.__doc__
@@ -194,8 +192,73 @@ class Activation(Elementwise):
     def __repr__(self) -> str:
         return f"<activation {self.name}(x{self._described()})>"
 
-    def __reduce__(self) -> str:
-        return self.__qualname__
+    def _unsettable(self, name: str) -> str:
+        if name in self.scalars:
+            return f"{self.title} has no attribute {name!r}: give it in the call, {self.name}(x, {name}=...)"
+        return super()._unsettable(name)
+
+
+class OwnActivation(Activation):
+    """A user's activation: each call uses its functions as what they are made of is by then."""
+
+    def __init__(self, fn: Scalar, derivative: Scalar) -> None:
+        super().__init__(fn, derivative)
+        _check_derivative(self.title, fn, derivative)
+        self.__dict__["parts"] = (fn, derivative)
+
+    def _like(self, *parts: Scalar) -> Activation:
+        return Activation(*parts)
+
+    @property
+    def functions(self) -> tuple[Elementwise, ...]:
+        """What is compiled for it by now."""
+        return current(self).functions  # type: ignore[no-any-return]
+
+    def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
+        """f(x)."""
+        return current(self)(x, *hyper, out=out, **named)
+
+    def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
+        return current(self).derivative(x, *hyper, out=out, **named)
+
+    def backward(
+        self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
+    ) -> Any:
+        return current(self).backward(dy, x, *hyper, y=y, out=out, **named)
+
+    derivative.__doc__, backward.__doc__ = Activation.derivative.__doc__, Activation.backward.__doc__
+
+
+def _read_signature(fn: Scalar) -> list[inspect.Parameter]:
+    """The parameters of an activation's function; ValueError unless they are x and hyperparameters."""
+    parameters = list(inspect.signature(fn).parameters.values())
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or any(p.kind not in by_position for p in parameters):
+        raise ValueError(
+            f"activation {fn.__name__!r} has the signature {inspect.signature(fn)}, "
+            "expected (x, hyperparameters ...), each by position"
+        )
+    if taken := [p.name for p in parameters[1:] if p.name in ("out", "dy", "x", "y")]:
+        raise ValueError(
+            f"activation {fn.__name__!r} has a hyperparameter called {taken[0]!r}, expected another "
+            "name: calls of an activation have arguments called so"
+        )
+    return parameters
+
+
+def _check_derivative(title: str, fn: Scalar, derivative: Scalar) -> None:
+    """ValueError unless the derivative takes what the function does, in its order."""
+    signature, own = inspect.signature(derivative), inspect.signature(fn)
+    try:
+        bound = signature.bind(*own.parameters)
+        theirs, ours = list(bound.arguments), list(own.parameters)
+        fits = theirs == ours or set(theirs) != set(ours)  # names may differ, the order of names may not
+    except TypeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"the derivative of {title} has the signature {signature}, expected that of the function, {own}"
+        )
 
 
 def _times(derivative: Scalar) -> Scalar:
@@ -208,8 +271,12 @@ def _times(derivative: Scalar) -> Scalar:
     return backward
 
 
-def activation(*, derivative: Scalar) -> Callable[[Scalar], Activation]:
+def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[Scalar], Activation]:
     """Make an activation of a scalar function and its derivative.
+
+    What the two are made of, the globals, helpers, closure cells and defaults that they name, is
+    looked at in each call: after one of them is redefined, the next call uses the new one. A ufunc
+    stays what it was made of.
 
     Parameters
     ----------
@@ -224,8 +291,11 @@ def activation(*, derivative: Scalar) -> Callable[[Scalar], Activation]:
 
     Raises
     ------
+    TypeError
+        If there is no derivative, one of the two is no function written in Python, or a default is
+        no number.
     ValueError
-        If the function's signature is not (x, hyperparameters ...).
+        If the function's signature is not (x, hyperparameters ...), or the derivative's differs.
 
     Examples
     --------
@@ -239,7 +309,13 @@ def activation(*, derivative: Scalar) -> Callable[[Scalar], Activation]:
     >>> scaled_square.backward(np.ones(2), np.array([1.0, -2.0]))
     array([ 2., -4.])
     """
-    return lambda fn: Activation(fn, derivative)
+    if misplaced or derivative is None:
+        raise TypeError(
+            "gnumba.activation takes the derivative by name and decorates the function: "
+            "@gnumba.activation(derivative=...)"
+        )
+    made = scalar_function("derivative", derivative)
+    return lambda fn: OwnActivation(scalar_function("the decorated function", fn), made)
 
 
 class PReLU(Activation):

@@ -12,6 +12,7 @@ import numpy as np
 from ._activation import Activation
 from ._dropout import Dropout
 from ._engine import cache, device, driver, grid, host, place, threads
+from ._engine.snapshot import current
 from ._engine.ufunc import TARGETS
 from ._optimizer import Optimizer
 from ._phases import Phases
@@ -88,7 +89,7 @@ def inspect(
     >>> sorted(gn.inspect(gn.relu))
     ['asm', 'llvm']
     """
-    function, made = _function(rule), place.checked_dtype(dtype)
+    function, made = current(_function(rule)), place.checked_dtype(dtype)
     if host.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, target)
     _check_compiler()
@@ -119,7 +120,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     if target == "cuda":
         _precompile_cuda(optimizer_or_activation, made)
     elif isinstance(optimizer_or_activation, (Activation, Dropout)):
-        for function in optimizer_or_activation.functions:
+        for function in current(optimizer_or_activation).functions:
             host.flat(function, made)  # one kernel serves both targets
     else:
         for function in _functions(optimizer_or_activation):
@@ -130,7 +131,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
 def _precompile_cuda(thing: Any, dtype: np.dtype[Any]) -> None:
     _check_compiler()
     if isinstance(thing, (Activation, Dropout)):
-        bodies = [grid.flat(function, dtype) for function in thing.functions]
+        bodies = [grid.flat(function, dtype) for function in current(thing).functions]
     else:
         bodies = [grid.sweep(function, dtype) for function in _functions(thing)]
     for arch in driver.architectures():
@@ -144,14 +145,16 @@ def _check_compiler() -> None:
 
 
 def _function(thing: Any) -> Elementwise:
-    function = thing.rule if isinstance(thing, (Optimizer, Phases)) else thing
+    function = thing.rule if isinstance(thing, Phases) else thing
+    if isinstance(thing, Optimizer):
+        function = thing._compiled_rule
     if not isinstance(function, Elementwise):
         raise TypeError(f"rule is {thing!r}, expected a rule, an optimizer or an activation")
     return function
 
 
 def _functions(thing: Any) -> tuple[Elementwise, ...]:
-    return thing.rules if isinstance(thing, Phases) else (_function(thing),)
+    return tuple(map(current, thing.rules if isinstance(thing, Phases) else (_function(thing),)))
 
 
 def _version(name: str) -> str:

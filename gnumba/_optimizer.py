@@ -18,6 +18,7 @@ from ._engine.driver import Later
 from ._engine.gpu import Control
 from ._engine.launch import launch
 from ._engine.remote import Remote
+from ._engine.snapshot import current
 from ._engine.table import HOST, PickedRows, Table
 from ._engine.transfer import assign, filled, on_host
 from ._fastpath import fast_step
@@ -80,6 +81,7 @@ class Optimizer:
         **flags: bool,
     ) -> None:
         self._rule = rule
+        self._compiled_rule = current(rule)  # as its parts are now; kept whatever becomes of them
         self._flags = {name: _checked_flag(name, flag) for name, flag in flags.items()}
         self._sign = -1.0 if self._flags.get("maximize") else 1.0  # of the gradients
         self._t = self._skipped = 0
@@ -112,7 +114,7 @@ class Optimizer:
         """Those that depend on ``t`` too, the number of the update: bias corrections."""
         return {}
 
-    def scalars(self, t: int, **hyper: Any) -> Mapping[str, float]:
+    def scalars(self, t: int, /, **hyper: Any) -> Mapping[str, float]:
         """The rule's scalars for a parameter's ``t``-th update (1, 2, …), on the host in float64."""
         return {**self.constants(hyper), **self.corrections(t, hyper)}
 
@@ -256,7 +258,7 @@ class Optimizer:
                 rows, g = g.of(p.name, p.array)
                 views.append(g)
                 if rows.size:
-                    table = PickedRows(self.rule, (p.array, g, *p.state.values()), rows)
+                    table = PickedRows(self._compiled_rule, (p.array, g, *p.state.values()), rows)
                     sparse.append(Update(table, None, p.group, self._missed[p.index]))
             else:
                 g = place.check_gradient(p.name, g, p.array)
@@ -524,7 +526,7 @@ class Optimizer:
             members.setdefault((p.group, p.dtype, place.where(p.array)), []).append(p)
         self._tables, self._control = [], None
         for (group, _, _), chosen in members.items():
-            table = Table(self.rule, [(p.array, p.array, *p.state.values()) for p in chosen])
+            table = Table(self._compiled_rule, [(p.array, p.array, *p.state.values()) for p in chosen])
             for row, p in enumerate(chosen):
                 p.table, p.row = table, row
             self._tables.append((table, group, chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from ._hyper import NOT_NEGATIVE
 from ._optimizer import Optimizer
 from ._rule import Rule
+from ._suggest import nearest
+from ._typing import Nonfinite, Params
 
 __all__ = ["optimizer"]
 
@@ -27,28 +30,48 @@ class RuleOptimizer(Optimizer):
         **guard: Any,
     ) -> None:
         self._to_scalars, self.is_corrected = scalars, scalars is not None
-        super().__init__(rule, params, hyper, **guard)
+        self._defaults = rule.defaults
+        super().__init__(rule, params, {**({} if scalars else rule.defaults), **hyper}, **guard)
         given = set(self.scalars(1, **self.groups[0].values_at(0)))
         if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
+            unknown = sorted(given - set(rule.scalars))
+            near = nearest(unknown[0], set(rule.scalars) - given) if unknown else ""
             raise TypeError(
                 f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
-                f"expected those of rule {rule.name!r}: {list(rule.scalars)}"
+                f"expected those of {rule.title}: {list(rule.scalars)}{near}"
             )
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
-        return hyper if self._to_scalars is None else {}
+        return hyper if self._to_scalars is None else self._defaults
 
     def corrections(self, t: int, hyper: Mapping[str, Any]) -> Mapping[str, float]:
         return {} if self._to_scalars is None else self._to_scalars(t, **hyper)
 
 
+def _check_names(rule: Rule, scalars: Callable[..., Any] | None, hyper: Mapping[str, Any]) -> None:
+    """TypeError if one name would stand for two things: a hyperparameter and an argument beside it."""
+    taken = [p.name for p in inspect.signature(optimizer).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if both := [name for name in (*hyper, *(() if scalars else rule.scalars)) if name in (*taken, "name")]:
+        raise TypeError(
+            f"{rule.title} has a hyperparameter called {both[0]!r}, which gnumba.optimizer takes for "
+            "another thing: rename it in the rule, or map another name to it with scalars="
+        )
+    first = next(iter(inspect.signature(scalars).parameters.values()), None) if scalars else None
+    if first is not None and first.name in hyper and first.kind is first.POSITIONAL_OR_KEYWORD:
+        raise TypeError(
+            f"{first.name} is a hyperparameter and the first argument of scalars, the count of updates: "
+            f"call that one something else, or write scalars({first.name}, /, ...)"
+        )
+
+
 def optimizer(
     rule: Rule,
-    params: Any,
+    params: Params,
     *,
     scalars: Callable[..., Mapping[str, float]] | None = None,
     max_norm: Any = None,
-    nonfinite: str = "apply",
+    nonfinite: Nonfinite = "apply",
+    maximize: bool = False,
     **hyper: Any,
 ) -> Optimizer:
     """A full optimizer of any update rule: every target, groups, clipping, schedules, state.
@@ -63,10 +86,11 @@ def optimizer(
         ``scalars(t, **hyper) -> dict`` maps the hyperparameters to the rule's scalars, once a
         step, on the host, in float64; ``t`` is 1 for a parameter's first update. Without it the
         hyperparameters are the scalars.
-    max_norm, nonfinite
-        As in the built-in optimizers: clipping, and what inf and nan do.
+    max_norm, nonfinite, maximize
+        As in the built-in optimizers: clipping, what inf and nan do, ascent.
     **hyper : float or callable
-        Hyperparameters; a callable is a schedule of the steps taken.
+        Hyperparameters; a callable is a schedule of the steps taken. One that is not given has the
+        default in the rule's signature.
 
     Returns
     -------
@@ -75,7 +99,8 @@ def optimizer(
     Raises
     ------
     TypeError
-        If ``rule`` is no rule, or its scalars are not those that ``hyper`` and ``scalars`` give.
+        If ``rule`` is no rule, or its scalars are not those that ``hyper`` and ``scalars`` give, or
+        a kernel cannot be made of it.
 
     Examples
     --------
@@ -93,4 +118,7 @@ def optimizer(
     """
     if not isinstance(rule, Rule):
         raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
-    return RuleOptimizer(rule, params, scalars, hyper, max_norm=max_norm, nonfinite=nonfinite)
+    _check_names(rule, scalars, hyper)
+    return RuleOptimizer(
+        rule, params, scalars, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+    )

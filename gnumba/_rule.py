@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pickle
+import re
 from collections.abc import Callable, Mapping
+from numbers import Real
+from types import FunctionType
 from typing import Any
+
+from ._suggest import nearest
 
 __all__ = ["Elementwise", "Rule", "registry", "rule"]
 
 
-class Elementwise:
+class Sealed(type):
+    """The type of classes whose objects take no attributes once they are made."""
+
+    def __call__(cls, *args: Any, **named: Any) -> Any:
+        made = super().__call__(*args, **named)
+        made.__dict__["_sealed"] = True
+        return made
+
+
+class Elementwise(metaclass=Sealed):
     """A scalar function and the roles of its arguments: elements read, elements written, scalars.
 
     A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
@@ -22,6 +38,10 @@ class Elementwise:
 
     __qualname__: str
 
+    # Of a user's function: its frozen selves (see _engine/snapshot.py), or whose frozen self this is.
+    latest: Any = None
+    origin: Elementwise | None = None
+
     def __init__(
         self,
         fn: Callable[..., Any],
@@ -32,14 +52,65 @@ class Elementwise:
         summed: bool = False,
         scaled: bool = False,
         indexed: bool = False,
+        title: str = "rule {!r}",
     ) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
+        self.title = title.format(self.name)  # what error messages call it
         self.reads, self.writes, self.scalars = reads, writes, scalars
         self.summed, self.scaled, self.indexed = summed, scaled, indexed
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
+        self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
+        self.parts: tuple[Any, ...] = (fn,)
+        self.versions: dict[Any, Elementwise] = {}
+
+    @property
+    def built_in(self) -> bool:
+        """Whether nobody redefines what the function is made of: gnumba's own, or a frozen one."""
+        return self.origin is not None or (self.fn.__module__ or "").partition(".")[0] == __package__
+
+    def of(self, *parts: Any) -> Elementwise:
+        """Make an object like this of other functions: its own as they were at a time."""
+        made = self._like(*parts)
+        made.__dict__["origin"] = self
+        return made
+
+    def _like(self, *parts: Any) -> Elementwise:
+        kinds: dict[str, Any] = {"summed": self.summed, "scaled": self.scaled, "indexed": self.indexed}
+        return Elementwise(parts[0], self.reads, self.writes, self.scalars, **kinds, title=self.title)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_sealed" in self.__dict__ and not name.startswith("_") and name not in ("latest",):
+            raise AttributeError(self._unsettable(name))
+        super().__setattr__(name, value)
+
+    def _unsettable(self, name: str) -> str:
+        known = [each for each in dir(self) if not each.startswith("_")]
+        if name in known:
+            return f"{name} of {self.title} cannot be set: make a new one"
+        return f"{self.title} has no attribute {name!r}{nearest(name, known)}"
+
+    def __copy__(self) -> Elementwise:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Elementwise:
+        return self
+
+    def __reduce__(self) -> Any:
+        """By reference: module and name, where the object is found again; a frozen one by its origin."""
+        if self.origin is not None:
+            from ._engine.snapshot import current
+
+            return current, (self.origin,)
+        name = f"{self.__module__}.{self.__qualname__}"
+        if _found(self.__module__, self.__qualname__) is not self:
+            raise pickle.PicklingError(
+                f"{self.title} cannot be pickled, as it is not found as {name}: pickles hold rules and "
+                "activations by name, so define it by that name at the top of a module"
+            )
+        return _unpickled, (self.title, self.__module__, self.__qualname__)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """The function itself, as plain Python."""
@@ -49,9 +120,44 @@ class Elementwise:
     def onto(self, out: str, target: str) -> Elementwise:
         """The same function writing ``out`` over the array it reads as ``target``."""
         writes = tuple(target if name == out else name for name in self.writes)
-        return Elementwise(
-            self.fn, self.reads, writes, self.scalars, summed=self.summed, indexed=self.indexed
+        kinds: dict[str, Any] = {"summed": self.summed, "indexed": self.indexed}
+        return Elementwise(self.fn, self.reads, writes, self.scalars, **kinds, title=self.title)
+
+
+def _found(module: str, qualname: str) -> Any:
+    """What a module has under a dotted name; None if there is none."""
+    try:
+        return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError):
+        return None
+
+
+def _unpickled(title: str, module: str, qualname: str) -> Any:
+    """The rule or activation that a pickle names."""
+    found = _found(module, qualname)
+    if not isinstance(found, Elementwise):
+        raise pickle.UnpicklingError(
+            f"the pickle refers to {title} as {module}.{qualname}, which this process does not have: "
+            "define it in a module that can be imported here"
         )
+    return found
+
+
+def scalar_function(role: str, given: Any) -> FunctionType:
+    """The Python function given, or that a rule, an activation or a compiled function is made of."""
+    fn = given.fn if isinstance(given, Elementwise) else getattr(given, "py_func", given)
+    if not isinstance(fn, FunctionType):
+        raise TypeError(f"{role} is {given!r}, expected a function written in Python")
+    return fn
+
+
+def defaults_of(what: str, parameters: list[inspect.Parameter]) -> dict[str, float]:
+    """The defaults in a signature, by name; TypeError for one that is no number."""
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    for name, value in defaults.items():
+        if not isinstance(value, Real):
+            raise TypeError(f"{what} has the default {name}={value!r}, expected a number")
+    return {name: float(value) for name, value in defaults.items()}
 
 
 class Rule(Elementwise):
@@ -67,13 +173,17 @@ class Rule(Elementwise):
         Names of the per-step scalars, in the order of the signature.
     initial : dict
         First values of states that do not start at zero.
+    defaults : dict
+        Values of scalars that ``gnumba.optimizer`` need not be given.
     """
 
     def __init__(self, fn: Callable[..., Any], initial: Mapping[str, float] | None = None) -> None:
-        elements, scalars = _read_signature(fn)
+        elements, scalars, defaults = _read_signature(fn)
         super().__init__(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True)
         self.state = elements[2:]
-        self.initial = dict(initial or {})
+        self.defaults = {name: value for name, value in defaults.items() if name in scalars}
+        first = {name: value for name, value in defaults.items() if name in self.state}
+        self.initial = {**first, **(initial or {})}
         if unknown := sorted(set(self.initial) - set(self.state)):
             raise ValueError(
                 f"rule {self.name!r}: initial names {unknown}, "
@@ -92,11 +202,16 @@ class Rule(Elementwise):
 
         return ufunc.ufuncs(self, target)
 
+    def _like(self, *parts: Any) -> Rule:
+        return Rule(parts[0], self.initial)
+
+    def _unsettable(self, name: str) -> str:
+        if name in self.scalars:
+            return f"{self.title} has no attribute {name!r}: give {name} to gnumba.optimizer"
+        return super()._unsettable(name)
+
     def __repr__(self) -> str:
         return f"<rule {self.name}({', '.join(self.reads)}, /, {', '.join(self.scalars)})>"
-
-    def __reduce__(self) -> str:
-        return self.__qualname__
 
 
 registry: dict[str, Rule] = {}
@@ -108,7 +223,12 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
 
     ``def name(p, g, *state, /, *scalars)``: the parameter, its gradient and any number of states
     before the slash, the per-step scalars after it. It returns the new parameter and the new
-    states, in that order.
+    states, in that order. A scalar's default is what ``gnumba.optimizer`` uses where it is given
+    none, a state's its first value.
+
+    What the function is made of, the globals, helpers, closure cells and defaults that it names, is
+    taken as it is when an optimizer is made, and kept by that optimizer and its copies: after one of
+    them is redefined, new optimizers and ufuncs use the new one.
 
     Parameters
     ----------
@@ -124,6 +244,8 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
 
     Raises
     ------
+    TypeError
+        If ``fn`` is no function written in Python, or a default is no number.
     ValueError
         If the signature is not of that form, ``initial`` names no state, or the name belongs to
         a built-in rule.
@@ -140,9 +262,9 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
     """
     if fn is None:
         return functools.partial(rule, initial=initial)
-    made = Rule(fn, initial)
+    made = Rule(scalar_function("fn", fn), initial)
     former = registry.get(made.name)
-    if former is not None and former.__module__ != fn.__module__ and _is_built_in(former):
+    if former is not None and former.__module__ != made.__module__ and _is_built_in(former):
         raise ValueError(f"rule name {made.name!r} belongs to a built-in rule, expected another")
     registry[made.name] = made
     return made
@@ -152,14 +274,20 @@ def _is_built_in(made: Rule) -> bool:
     return made.__module__.partition(".")[0] == __package__
 
 
-def _read_signature(fn: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names before the slash, names after it."""
-    parameters = inspect.signature(fn).parameters.values()
+def _read_signature(fn: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, float]]:
+    """Names before the slash, names after it, and their defaults."""
+    parameters = list(inspect.signature(fn).parameters.values())
     elements = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
     scalars = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    what = f"rule {fn.__name__!r}"
     if len(elements) < 2 or len(elements) + len(scalars) != len(parameters):
         raise ValueError(
-            f"rule {fn.__name__!r} has the signature {inspect.signature(fn)}, expected "
+            f"{what} has the signature {inspect.signature(fn)}, expected "
             "(parameter, gradient, state ..., /, hyperparameters ...)"
         )
-    return elements, scalars
+    defaults = defaults_of(what, parameters)
+    if elements[1] in defaults:
+        raise ValueError(f"{what} has a default for its gradient {elements[1]}, expected none")
+    if "updates" in elements[2:]:  # beside the states in a state dict
+        raise ValueError(f"{what} has a state called 'updates', the count of a parameter's updates")
+    return elements, scalars, defaults

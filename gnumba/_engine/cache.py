@@ -165,11 +165,19 @@ def _sweep_out(home: Path) -> None:
                 path.unlink()
 
 
+class UnknownPartError(TypeError):
+    """A function uses something that no machine code can be made of and named after."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__(f"cannot tell what {part!r} is made of")
+        self.part = part
+
+
 def fingerprint(root: Any) -> str:
     """SHA-256 of code, constants, defaults, closure cells and named globals, callees included.
 
     File names and line numbers are left out, so that a comment costs nothing. Something unknown
-    is a TypeError, not a guess.
+    is an UnknownPartError, not a guess.
     """
     digest = hashlib.sha256()
     seen: dict[int, int] = {}
@@ -216,7 +224,7 @@ def fingerprint(root: Any) -> str:
             nameless = type(v).__qualname__ if " at 0x" in repr(v) else repr(v)
             put("named", getattr(v, "__module__", ""), getattr(v, "__qualname__", nameless))
         else:
-            raise TypeError(f"cannot tell what {v!r} is made of")
+            raise UnknownPartError(v)
 
     def function(v: types.FunctionType) -> None:
         put("function", v.__name__)

@@ -65,8 +65,8 @@ def cubin(body: Body, arch: str) -> Cubin:
     path = cache.path_of(body.name, source, arguments, _options(arch), _versions())
     code = cache.read(path)
     if code is None:
-        code = _linked(_compiled(body, arch, "ltoir"), arch)
         body.approve()
+        code = _linked(_compiled(body, arch, "ltoir"), arch)
         if path is not None:
             cache.write(path, code)
     return Cubin(code, _symbol(code))

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 
 from .._rule import Elementwise
-from . import host
+from . import explain, host
 from .cache import own_symbol
 from .host import Kernel
 from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
@@ -138,7 +138,7 @@ def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
 
 def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
     return Body(
-        f"{function.name}_{source.__name__}_{dtype.name}",
+        f"{function.symbol}_{source.__name__}_{dtype.name}",
         source,
         (*arguments, scalars_type(function, dtype)),
         functools.partial(approve, function, dtype),
@@ -146,11 +146,11 @@ def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: t
 
 
 def approve(function: Elementwise, dtype: np.dtype[Any]) -> None:
-    """TypeError if the function would compute in float64 for float32, as is seen of it on this CPU."""
-    specialized, kind = host.specialized(function, dtype), numba.from_dtype(dtype)
-    elements = (kind,) * (len(function.reads) + len(function.scalars))
-    specialized.dispatcher.get_call_template((WHOLE,) * function.indexed + elements, {})
-    refuse_widening(function.name, specialized)
+    """TypeError if the function does not compile, or widens float32; seen on this CPU."""
+    specialized = host.specialized(function, dtype)
+    with host.explaining(function):
+        explain.check(function, specialized)
+    refuse_widening(function.title, specialized)
 
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:

@@ -7,8 +7,9 @@ same over one row of arrays with any strides. Both deal their work in contiguous
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -16,9 +17,9 @@ import numpy as np
 from numba import prange, types
 
 from .._rule import Elementwise
-from . import threads
-from .cache import KernelCache, own_symbol
-from .memory import WrongCountError, cast, fetch, moved, pick, put, row, stay_apart
+from . import explain, threads
+from .cache import KernelCache, UnknownPartError, own_symbol
+from .memory import cast, fetch, moved, pick, put, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .specialize import OPTIONS, Specialized, refuse_widening
 
@@ -40,7 +41,12 @@ def checked_target(target: str, allowed: tuple[str, ...] = TARGETS) -> str:
 @functools.cache
 def specialized(function: Elementwise, dtype: np.dtype[Any]) -> Specialized:
     """The scalar function for one dtype, shared by its sweeps, walks and ufuncs."""
-    return Specialized(function.fn, dtype)
+    return _specialized(function.fn, dtype)
+
+
+@functools.cache
+def _specialized(fn: Any, dtype: np.dtype[Any]) -> Specialized:
+    return Specialized(fn, dtype)
 
 
 @functools.cache
@@ -378,13 +384,25 @@ def _compiled(
     loop: Kernel, function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
-    loop.__name__ = f"{function.name}_{loop.__name__}_{target}"
-    approve = functools.partial(refuse_widening, function.name, specialized(function, dtype))
-    try:
+    loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
+    approve = functools.partial(refuse_widening, function.title, specialized(function, dtype))
+    with explaining(function, dtype):
         return compiled(loop, (*arguments, FLOAT64_LIST), target, approve)
-    except WrongCountError as error:
-        outputs = ", ".join(function.writes)
-        raise TypeError(f"rule {function.name!r} {error}: {outputs}") from None
+
+
+@contextlib.contextmanager
+def explaining(function: Elementwise, *dtypes: np.dtype[Any]) -> Iterator[None]:
+    """Say of a function that the compiler refuses what is wrong with it, in one sentence."""
+    try:
+        yield
+    except UnknownPartError as error:
+        raise TypeError(
+            f"{function.title} uses {error.part!r}, expected numbers, arrays, functions and modules"
+        ) from error
+    except Exception:
+        for dtype in dtypes:
+            explain.check(function, specialized(function, dtype))
+        raise  # it is not the function's fault
 
 
 def compiled(

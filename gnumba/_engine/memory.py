@@ -18,10 +18,6 @@ INT64 = ir.IntType(64)
 GLOBAL = 1  # the address space of a GPU's main memory
 
 
-class WrongCountError(TypeError):
-    """A function returns more or fewer values than it has outputs."""
-
-
 @intrinsic
 def fetch(typing, dtype, addresses, i):
     """``(a[i], b[i], ...)`` of type ``dtype`` for the addresses of a, b, …"""
@@ -42,7 +38,7 @@ def put(typing, dtype, addresses, i, values):
     single = not isinstance(values, types.BaseTuple)
     given = 1 if single else len(values)
     if given != count:
-        raise WrongCountError(f"returns {given} values, expected {count}")
+        raise TypeError(f"returns {given} values, expected {count}")
 
     def generate(context, builder, signature, args):
         for j in range(count):

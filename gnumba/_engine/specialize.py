@@ -8,7 +8,6 @@ still widens is refused with the line that did it.
 
 from __future__ import annotations
 
-import linecache
 import math
 import types as python
 from collections.abc import Iterator
@@ -21,12 +20,12 @@ from numba.core.dispatcher import Dispatcher
 
 from .. import elementary
 from .._rule import Elementwise
-from .cache import own_symbol
+from .cache import LIBRARIES, own_symbol
+from .code import names_of, shown_line
 from .parts import PartCompiler
 from .primitives import INTRINSICS
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "pipeline_class": PartCompiler}  # of a kernel's parts
-LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins")
 # In a rule math.exp and np.exp mean gnumba's own, which vectorise.
 OWN = {
     getattr(library, name): getattr(elementary, name)
@@ -56,8 +55,8 @@ class Specialized:
             self.made[fn] = INTRINSICS[fn]
             return self.made[fn]
         code = fn.__code__
-        names = set(_names(code))
-        scope = {k: self._value(v, names) for k, v in fn.__globals__.items() if k in names}
+        used, names = names_of(code)
+        scope = {k: self._value(fn.__globals__[k], names) for k in sorted(used & fn.__globals__.keys())}
         cells = tuple(python.CellType(self._value(c.cell_contents, names)) for c in fn.__closure__ or ())
         defaults = tuple(self._value(v, names) for v in fn.__defaults__ or ()) or None
         clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
@@ -74,11 +73,13 @@ class Specialized:
         return code.replace(co_consts=constants)
 
     def _constant(self, value: Any) -> Any:
-        """A float, or a tuple of floats, as this dtype; anything else as it is."""
+        """A float, a tuple or an array of floats, as this dtype; anything else as it is."""
         if isinstance(value, elementary.PerDtype) and self.dtype == np.float32:
             value = value.float32
         if isinstance(value, tuple):
             return tuple(self._constant(v) for v in value)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            return value.astype(self.dtype)
         return self.dtype.type(value) if isinstance(value, (float, np.floating)) else value
 
     def _value(self, value: Any, names: set[str]) -> Any:
@@ -97,38 +98,34 @@ class Specialized:
 
     def _module(self, module: python.ModuleType, names: set[str]) -> python.ModuleType:
         """A stand-in for ``module`` whose attributes that the code names are specialised."""
-        if module not in self.made:
-            self.made[module] = python.ModuleType(module.__name__)
-            for name in names:
-                if hasattr(module, name):
-                    setattr(self.made[module], name, self._value(getattr(module, name), names))
-        return self.made[module]
-
-
-def _names(code: python.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, python.CodeType):
-            yield from _names(constant)
+        made = self.made.setdefault(module, python.ModuleType(module.__name__))
+        for name in sorted(names - vars(made).keys()):
+            if not hasattr(module, name):
+                continue
+            value = getattr(module, name)
+            if isinstance(value, python.ModuleType):  # before its parts, one of which may be this module
+                setattr(made, name, self.made.setdefault(value, python.ModuleType(value.__name__)))
+            setattr(made, name, self._value(value, names))
+        return made
 
 
 def _from_library(fn: python.FunctionType) -> bool:
     return (fn.__module__ or "").partition(".")[0] in LIBRARIES
 
 
-def refuse_widening(name: str, specialized: Specialized) -> None:
+def refuse_widening(title: str, specialized: Specialized) -> None:
     """Raise TypeError if a float32 rule, as compiled, computes anything in float64."""
     if specialized.dtype != np.float32:
         return
     dispatchers = [d for d in specialized.made.values() if isinstance(d, Dispatcher)]
     results = [r for d in dispatchers for r in d.overloads.values()]
-    if not any(_is_float64(r, s.value) for r in results for s in _operations(r)):
+    computed = [s.loc for r in results for s in _operations(r) if _is_float64(r, s.value)]
+    if not computed:
         return
-    file, line = min(_births(results))
+    first = min(list(_births(results)) or computed, key=lambda loc: (loc.filename, loc.line))
     raise TypeError(
-        f"rule {name!r} would compute in float64 for float32 arrays: {file}, line {line}: "
-        f"{linecache.getline(file, line).strip()!r}. Write number literals as floats "
-        "(1.0 - b, not 1 - b; 0.0, not 0), and import constants by name"
+        f"{title} would compute in float64 for float32 arrays: {shown_line(first.filename, first.line)}. "
+        "Write number literals as floats (1.0 - b, not 1 - b; 0.0, not 0), and import constants by name"
     )
 
 
@@ -145,7 +142,7 @@ def _is_float64(result: Any, value: Any) -> bool:
     return signature is not None and signature.return_type == types.float64
 
 
-def _births(results: list[Any]) -> Iterator[tuple[str, int]]:
+def _births(results: list[Any]) -> Iterator[Any]:
     """Where a float64 comes from operands none of which is one."""
     for result in results:
         typed = result.type_annotation.typemap
@@ -156,4 +153,4 @@ def _births(results: list[Any]) -> Iterator[tuple[str, int]]:
             operands = value.list_vars() if isinstance(value, ir.Expr) else [value]
             known = [typed.get(getattr(v, "name", None)) for v in operands]
             if "float64" not in " ".join(map(str, known)):
-                yield statement.loc.filename, statement.loc.line
+                yield statement.loc

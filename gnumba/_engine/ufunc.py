@@ -18,16 +18,18 @@ from numba.extending import overload
 from .._rule import Elementwise, Rule
 from . import driver, host
 from .host import checked_target, specialized
+from .snapshot import current
 from .specialize import OPTIONS, refuse_widening
 
 TARGETS = (*host.TARGETS, "cuda")
+DTYPES = (np.dtype("float32"), np.dtype("float64"))
 
 
 def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
     """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
     if checked_target(target, TARGETS) == "cuda":
         driver.get()  # or what is missing, in words
-    return _ufunc(function, target, output)
+    return _ufunc(current(function), target, output)
 
 
 @functools.cache
@@ -41,19 +43,19 @@ def _ufunc(function: Elementwise, target: str, output: int) -> Any:
         return lambda *arguments: inner(*arguments)
 
     # numba.vectorize counts the operands of a signature, so there has to be one.
-    names = ", ".join(function.reads + function.scalars)
+    count = len(function.reads) + len(function.scalars)
+    names = ", ".join(f"a{k}" for k in range(count))
     result = f"[{output}]" if len(function.writes) > 1 else ""
     scope: dict[str, Any] = {"by_dtype": by_dtype}
-    exec(f"def {function.name}({names}):\n    return by_dtype({names}){result}", scope)
-    count = len(function.reads) + len(function.scalars)
+    exec(f"def {function.symbol}({names}):\n    return by_dtype({names}){result}", scope)
     signatures = [kind(*(kind,) * count) for kind in (types.float32, types.float64)]
-    made = numba.vectorize(signatures, target=target)(scope[function.name])
-    refuse_widening(function.name, specialized(function, np.dtype("float32")))
+    with host.explaining(function, *DTYPES):
+        made = numba.vectorize(signatures, target=target)(scope[function.symbol])
+    refuse_widening(function.title, specialized(function, DTYPES[0]))
     return made
 
 
-@functools.cache
 def ufuncs(rule: Rule, target: str) -> Any:
     """Every output of an update rule as a ufunc: a named tuple ``(p, *state)``."""
-    outputs: Any = collections.namedtuple(rule.name, rule.writes)  # type: ignore[misc]
+    outputs: Any = collections.namedtuple(rule.symbol, rule.writes, rename=True)  # type: ignore[misc]
     return outputs(*(ufunc(rule, target, k) for k in range(len(rule.writes))))

@@ -1,0 +1,130 @@
+"""A compiler's refusal of a user's function as one sentence with the line of the user's file.
+
+What is known here of numba beyond its documented names: the event "numba:compile", whose data hold
+the dispatcher, and an error's ``msg`` and ``loc``. Without them a sentence names the function alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numba
+from numba import types
+from numba.core import event
+
+from .._rule import Elementwise
+from .._suggest import nearest
+from .code import line_of, shown_line
+from .specialize import Specialized
+
+OURS = __name__.partition(".")[0]
+PIPELINE = re.compile(r"\x1b\[[0-9;]*m|^(Failed in \w+ mode pipeline.*\n)+", re.MULTILINE)
+END = re.compile(r"\s*(\n\s*File |\nThere are |\nDuring|\nReturn of|\n\s*- |Raised from|$)", re.DOTALL)
+NO_SUCH = re.compile(r"No implementation of function .* found for signature: (.*)", re.DOTALL)
+
+
+def check(function: Elementwise, specialized: Specialized) -> None:
+    """Compile the scalar function alone; TypeError if that fails or it does not return its outputs.
+
+    The error that numba gave for the innermost function at fault is the cause.
+    """
+    kind = numba.from_dtype(specialized.dtype)
+    elements = (kind,) * (len(function.reads) + len(function.scalars))
+    failures = _Failures()
+    try:
+        with event.install_listener("numba:compile", failures):
+            specialized.dispatcher.compile((types.int64,) * function.indexed + elements)
+    except Exception as error:
+        sentence, cause = _explained(function, failures.first, error, specialized)
+        raise TypeError(sentence) from cause
+    result = specialized.dispatcher.nopython_signatures[-1].return_type
+    if not _is_made_of(result, len(function.writes)):
+        raise TypeError(_returned(function, specialized.dispatcher.py_func, result)) from None
+
+
+class _Failures(event.Listener):
+    """The first compilation that failed, of those within one another the innermost."""
+
+    def __init__(self) -> None:
+        self.first: tuple[Any, Exception] | None = None
+
+    def on_start(self, event: Any) -> None: ...
+
+    def on_end(self, event: Any) -> None:
+        error = (getattr(event, "exc_details", None) or (None, None))[1]
+        dispatcher = event.data["dispatcher"]
+        if error is None:
+            if self.first and self.first[0] is dispatcher:  # tried again with other types
+                self.first = None
+        elif self.first is None:
+            self.first = dispatcher, error
+
+
+def _explained(
+    function: Elementwise, failure: tuple[Any, Exception] | None, error: Exception, specialized: Specialized
+) -> tuple[str, Exception]:
+    fn = specialized.dispatcher.py_func
+    if failure is not None:
+        fn, error = failure[0].py_func, failure[1]
+    if _is_ours(fn):  # it was handed something that no derivative should return
+        for user, result in _results(specialized):
+            if not _is_made_of(result, 1):
+                return _returned(function, user, result), _alone(error)
+    file, line = fn.__code__.co_filename, fn.__code__.co_firstlineno
+    loc = getattr(error, "loc", None)
+    if loc is not None and loc.filename == file:
+        line = loc.line
+    elif isinstance(error, AttributeError):
+        line = line_of(fn.__code__, str(error.name))
+    return f"{function.title} cannot be compiled: {_reason(error)} ({shown_line(file, line)})", _alone(error)
+
+
+def _reason(error: Exception) -> str:
+    """What of numba's many lines says it, on one."""
+    if isinstance(error, AttributeError):  # of the stand-in for a module
+        module = sys.modules.get(getattr(error.obj, "__name__", ""))
+        return f"{error}{nearest(str(error.name), dir(module))}"
+    text = PIPELINE.sub("", str(getattr(error, "msg", None) or error)).strip()
+    text = " ".join(END.split(text, maxsplit=1)[0].replace(">>>", "").split())
+    found = NO_SUCH.match(text)
+    text = f"there is no {found[1]}" if found else text
+    return (text or type(error).__name__).rstrip(".:")
+
+
+def _alone(error: Exception) -> Exception:
+    """The error without numba's frames and the errors that it came of."""
+    error.__cause__, error.__suppress_context__ = None, True
+    return error.with_traceback(None)
+
+
+def _results(specialized: Specialized) -> Iterator[tuple[Any, Any]]:
+    """The user's functions that were compiled, the outermost first, and what each returns."""
+    for dispatcher in reversed(specialized.made.values()):
+        if hasattr(dispatcher, "py_func") and not _is_ours(dispatcher.py_func):
+            for signature in dispatcher.nopython_signatures:
+                yield dispatcher.py_func, signature.return_type
+
+
+def _returned(function: Elementwise, fn: Any, result: Any) -> str:
+    count, expected = len(result) if isinstance(result, types.BaseTuple) else 1, len(function.writes)
+    values = f"{expected} {'numbers' if expected > 1 else 'number'}: {', '.join(function.writes)}"
+    given = f"{count} values" if count != expected else "None" if result == types.none else f"a {result}"
+    return (
+        f"{function.title} returns {given}, expected {values} "
+        f"({shown_line(fn.__code__.co_filename, fn.__code__.co_firstlineno)})"
+    )
+
+
+def _is_made_of(result: Any, count: int) -> bool:
+    """Whether a type is that of so many real numbers."""
+    parts = tuple(result) if isinstance(result, types.BaseTuple) else (result,)
+    return len(parts) == count and all(
+        isinstance(p, (types.Float, types.Integer, types.Boolean)) for p in parts
+    )
+
+
+def _is_ours(fn: Any) -> bool:
+    return (fn.__module__ or "").partition(".")[0] == OURS
