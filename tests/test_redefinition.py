@@ -103,9 +103,26 @@ def pulled(optimizer, p):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_what_is_redefined_is_used(change, notebook):
-    """By new optimizers, ufuncs, and each call of an activation, as by plain Python."""
+def test_what_is_compiled_is_what_is_there(change, notebook):
+    """By kind: what the compiler is given, run as plain Python, and what was given before."""
     first, second = change
+    notebook.run(first + USERS)
+    rule, act = notebook.pull, notebook.bend
+    former = current(rule), current(act)
+    notebook.run(second)
+    latter = current(rule), current(act)
+    assert rule(1.0, 1.0, 0.0, 1.0) == (0.5, 0.5)
+    for (made, bent), value in ((former, 2.0), (latter, 0.5)):
+        assert made.fn(1.0, 1.0, 0.0, 1.0) == (1.0 - value, value)
+        assert bent.fn(1.0) == value
+        assert [f.fn(1.0) for f in bent.functions[1:2]] == [2.0 * value]
+    assert (current(rule), current(act)) == latter
+
+
+@pytest.mark.parametrize("kind", ["a helper's global", "an array in place"])
+def test_what_is_redefined_is_used(kind, notebook):
+    """By new optimizers, ufuncs, and each call of an activation, as by plain Python."""
+    first, second = CHANGES[kind]
     notebook.run(first + USERS)
     x, p = np.ones(3), np.zeros(3)
     for cell, expected in (("", 2.0), (second, 0.5), ("", 0.5)):
