@@ -78,21 +78,19 @@ def demo(optimizer: str, out: Path, **options: Any) -> int:
     return 0
 
 
-def bench(what: str, rounds: int, plot: Path | None, **chosen: str) -> int:
-    """Measure steps, activations or both: one of each kind or all."""
+def bench(what: str, rounds: int, plot: Path | None, markdown: bool, **chosen: list[str]) -> int:
+    """Measure steps, activations or both: some of each kind or all."""
     if missing := _demo.missing_packages():
         packages = ", ".join(missing)
         print(f'The bench needs {packages}, not installed here: pip install "gnumba[bench]"', file=sys.stderr)
         return 1
-    names = {kind: list(BENCHED[kind]) if name == "all" else [name] for kind, name in chosen.items()}
+    names = {kind: list(BENCHED[kind]) if "all" in some else some for kind, some in chosen.items()}
     works = {
         "steps": _contenders.steps(names["optimizer"], names["model"]),
         "activations": _contenders.passes(names["activation"], names["size"]),
     }
-    titles = {
-        kind: f"{kind.capitalize()}: gnumba's time, share of the bandwidth, gnumba / other" for kind in works
-    }
-    _bench.run({titles[kind]: works[kind] for kind in works if what in ("all", kind)}, rounds, plot)
+    asked = {kind.capitalize(): works[kind] for kind in works if what in ("all", kind)}
+    _bench.run(asked, rounds, plot, markdown)
     return 0
 
 
@@ -135,9 +133,10 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
     add("what", nargs="?", default="all", choices=kinds, metavar="WHAT", help=", ".join(kinds))
     for kind, names in BENCHED.items():
         choices = ["all", *names]
-        add(f"--{kind}", default="all", choices=choices, metavar="NAME", help="; ".join(choices))
+        add(f"--{kind}", nargs="+", default=["all"], choices=choices, metavar="NAME", help="; ".join(choices))
     add("--rounds", type=whole_from(1), default=3, metavar="N", help="turns of each library; default: 3")
     to_plot = functools.partial(picture, name="gnumba-bench.png")
+    add("--markdown", action="store_true", help="print the rows as in the README")
     add("--plot", type=to_plot, metavar="PATH", help="draw the ratios: a file that ends in .png, or a folder")
 
 

@@ -1,88 +1,253 @@
 """The bench: what it measures is the same work for all, and what it prints is what it measured."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import gnumba as gn
 from gnumba import _bench, _contenders
 from gnumba.__main__ import main
-from gnumba._contenders import Work
+from gnumba._contenders import CONTENDERS, Work, with_numpy, with_optax, with_torch
 
 SMALL = "4 arrays, 2.4k"
+PEERS = [name for name in CONTENDERS if name != "gnumba"]
+
+
+@pytest.fixture(params=PEERS)
+def peer(request):
+    """A contender that is installed."""
+    made = CONTENDERS[request.param]
+    module = pytest.importorskip(made.module)
+    yield made
+    if request.param == "PyTorch":
+        module.set_grad_enabled(True)  # activations turn autograd off
+
+
+# The same work.
 
 
 @pytest.mark.parametrize("optimizer", _contenders.OPTIMIZERS)
-def test_numpy_does_the_same_work(optimizer):
-    """Its formulas are gnumba's; its bias corrections stay those of the first step."""
-    update, states = _contenders.NUMPY_STEPS[optimizer]
-    theirs = np.random.default_rng(0).standard_normal(100)
-    ours, g = theirs.copy(), np.full(100, 0.5)
-    getattr(gn, optimizer)(ours, **_contenders.OPTIMIZERS[optimizer][0]).step(g)
-    update(theirs, g, *(np.zeros(100) for _ in range(states)))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-@pytest.mark.parametrize("direction", _contenders.DIRECTIONS)
-@pytest.mark.parametrize("name", _contenders.ACTIVATIONS)
-@pytest.mark.parametrize("contender", ["NumPy", "PyTorch", "optax"])
-def test_all_do_the_same_activation(request, contender, name, direction):
-    """Each writes, or returns, what gnumba writes into ``out``."""
-    module = pytest.importorskip(_contenders.CONTENDERS[contender].module)
-    if contender == "PyTorch":
-        request.addfinalizer(lambda: module.set_grad_enabled(True))  # it turns autograd off
+def test_all_do_the_same_steps(peer, optimizer):
+    """Three, bias corrections included; no gradient is so small that the place of ε matters."""
+    if not peer.knows(Work(optimizer, SMALL)):
+        pytest.skip("no such optimizer there")
+    if (peer, optimizer) == (CONTENDERS["PyTorch"], "Momentum"):
+        pytest.skip("PyTorch's momentum begins with the whole first gradient, whatever the dampening")
+    grads = [np.sign(g) * (0.5 + abs(g)) for g in _contenders.arrays(SMALL, 1)]
     found = []
-    for who in ("gnumba", contender):
-        call = _contenders.CONTENDERS[who].activation(name, direction == "forward", 1000)
-        found.append(result_of(call))
+    for each in (CONTENDERS["gnumba"], peer):
+        params = _contenders.arrays(SMALL, 0)
+        call = each.step(optimizer, params, grads)
+        for _ in range(3):
+            last = call()
+        found.append(last if each is CONTENDERS["optax"] else params)
+    for ours, theirs, start in zip(*found, _contenders.arrays(SMALL, 0), strict=True):
+        np.testing.assert_allclose(theirs - start, ours - start, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("name", _contenders.ACTIVATIONS)
+def test_all_do_the_same_activation(peer, name, forward):
+    """Each returns what gnumba does; of several results, the first."""
+    if name not in peer.activations:
+        pytest.skip("no such activation there")
+    found = []
+    for each in (CONTENDERS["gnumba"], peer):
+        made = each.activation(name, forward, _contenders.normal(1000, 0), _contenders.normal(1000, 1))()
+        found.append(np.asarray(made[0] if isinstance(made, tuple) else made))
     np.testing.assert_allclose(*found, rtol=2e-5, atol=1e-6)
+    assert found[1].dtype == np.float32
 
 
-def result_of(call):
-    """What a call returns, the first if several, or the array of its closure that it writes to."""
-    made = call()
-    if made is None:  # np.copyto(y, …)
-        names = dict(zip(call.__code__.co_freevars, (c.cell_contents for c in call.__closure__), strict=True))
-        return names["y"]
-    if isinstance(made, (tuple, list)):
-        made = made[0]
-    return np.asarray(made)
+def test_numpy_keeps_its_pages():
+    """As in the bench, in a process of its own: a step faults in no pages, with temporaries or without."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "RUSAGE_SELF") or sys.platform != "linux":
+        pytest.skip("glibc's malloc alone")
+    code = """
+import resource
+from gnumba import _contenders
+from gnumba._contenders import with_numpy
+with_numpy.keep_pages()
+for name in ("NumPy", "NumPy out="):
+    call = _contenders.CONTENDERS[name].call(_contenders.Work("Adam", "6 arrays, 235k"))
+    for _ in range(3):
+        call()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        call()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert max(map(int, said.split())) < 100  # a step alone has a thousand without
 
 
-def test_every_optimizer_is_measured():
-    """By every contender, and the arrays that a step moves are counted."""
-    assert set(_contenders.OPTIMIZERS) == set(_contenders.NUMPY_STEPS)
-    for name, (options, moved) in _contenders.OPTIMIZERS.items():
-        rule = getattr(gn, name)(np.zeros(1), **options).rule
-        assert moved == len(rule.reads) + len(rule.writes)
-    assert set(_contenders.ACTIVATIONS) == set(_contenders.NUMPY_ACTIVATIONS)
+# Who takes part.
+
+
+def test_all_of_gnumba_is_measured():
+    """Optimizers and activations are the public ones; a step's bytes follow from its rule."""
+    assert {"SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"} <= set(_contenders.OPTIMIZERS)
+    assert {"relu", "prelu", "silu"} <= set(_contenders.ACTIVATIONS)
+    assert "swish" not in _contenders.ACTIVATIONS
     assert Work("Adam", "1 array, 30M").nbytes == 30e6 * 4 * 7
+    assert Work("SGD", "1 array, 30M").nbytes == 30e6 * 4 * 5
     assert Work("relu", "1e5 elements", "backward").nbytes == 1e5 * 4 * 3
 
 
-def test_tables_and_a_plot(tmp_path, monkeypatch, capsys):
-    """One row a work, a ratio for each library that is here; a picture."""
+@pytest.mark.parametrize(
+    ("table", "where", "path"),
+    [
+        (with_torch.OPTIMIZERS, "torch.optim", "OPTIMIZERS in gnumba/_contenders/with_torch.py"),
+        (with_optax.OPTIMIZERS, "optax", "OPTIMIZERS in gnumba/_contenders/with_optax.py"),
+        (with_torch.FORWARD, "torch.nn.functional", "FORWARD in gnumba/_contenders/with_torch.py"),
+        (with_torch.BACKWARD, "torch.nn.functional", "BACKWARD in gnumba/_contenders/with_torch.py"),
+        (with_optax.PASSES, "jax.nn", "PASSES in gnumba/_contenders/with_optax.py"),
+    ],
+)
+def test_what_a_peer_has_by_that_name_is_compared(table, where, path):
+    """The bench does without, but a comparison that can be made is made."""
+    there = {name.casefold() for name in dir(pytest.importorskip(where))}
+    ours = _contenders.OPTIMIZERS if "OPTIMIZERS" in path else _contenders.ACTIVATIONS
+    left = [name for name in ours if name.casefold() in there and name not in table]
+    assert not left, f"{where} has {', '.join(left)}: add them to {path}"
+    assert set(table) <= set(ours), f"gnumba has none of {set(table) - set(ours)}: take them out of {path}"
+
+
+@pytest.mark.parametrize(
+    ("ours", "tables"),
+    [
+        (_contenders.OPTIMIZERS, ("STEPS", "STEPS_OUT")),
+        (_contenders.ACTIVATIONS, ("PASSES", "PASSES_OUT")),
+    ],
+)
+def test_numpy_has_every_formula(ours, tables):
+    """The check that nothing has become slower is a ratio to them."""
+    for table in tables:
+        left = set(ours) - set(getattr(with_numpy, table))
+        assert not left, f"{', '.join(left)}: add the formula to {table} in gnumba/_contenders/with_numpy.py"
+
+
+def test_without_peers_there_is_no_column(monkeypatch, capsys):
+    """An optimizer that no table knows is measured alone, and a library that knows one of two has a dash."""
     monkeypatch.setattr(_bench, "probe", lambda: 1e10)
-    measured = []
+    monkeypatch.setattr(_bench, "seconds", lambda call: call() or 1e-3)
+    monkeypatch.setattr(_bench, "rounds", in_this_process)
+    monkeypatch.setitem(_contenders.OPTIMIZERS, "Novel", gn.Momentum)
+    monkeypatch.delitem(with_torch.OPTIMIZERS, "RMSProp")
+    monkeypatch.setattr(_bench, "find_spec", lambda name: name in ("numba", "numpy", "torch"))
+    pytest.importorskip("torch")
 
-    def rounds(count, contenders, works):
-        for contender in contenders:
-            measured.append(contender)
-            yield contender, _bench.measure(contender, works)
+    def cells(*optimizers):
+        works = _contenders.steps(optimizers, [SMALL])
+        _bench.run({"Steps": works}, 1, None)
+        return [line.split() for line in capsys.readouterr().out.splitlines()]
 
-    monkeypatch.setattr(_bench, "rounds", rounds)
-    monkeypatch.setattr(_bench, "present", lambda: ["gnumba", "NumPy"])
+    alone = cells("Novel")
+    assert ["gnumba", "memory"] in alone
+    assert ["geometric", "mean"] in alone
+    both = cells("Novel", "RMSProp")
+    assert ["gnumba", "memory", "NumPy", "NumPy", "out="] in both
+    (row,) = (line for line in both if line[:1] == ["Novel"])
+    assert row[-2:] == ["–", "–"]
+
+
+def in_this_process(count, contenders, works):
+    """What `rounds` does, without the processes."""
+    for contender in list(contenders) * count:
+        yield contender, _bench.measure(contender, _bench.known(contender, works))
+
+
+# What is printed.
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Run the command with gnumba and NumPy in this process; what it prints."""
+    monkeypatch.setattr(_bench, "probe", lambda: 1e10)
+    monkeypatch.setattr(_bench, "rounds", in_this_process)
+    monkeypatch.setattr(_bench, "find_spec", lambda name: name in ("numba", "numpy"))
+
+    def run(*arguments):
+        assert main(["bench", *map(str, arguments), "--rounds", "1"]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_tables_and_a_plot(tmp_path, bench):
+    """One row a work, a ratio for each library that is here; a picture."""
     path = tmp_path / "ratios.png"
-    chosen = ["--optimizer", "Adam", "--model", SMALL, "--activation", "relu", "--size", "1e3 elements"]
-    assert main(["bench", *chosen, "--rounds", "1", "--plot", str(path)]) == 0
-    assert measured == ["gnumba", "NumPy"]
-    steps, activations = capsys.readouterr().out.split("Activations:")
-    for shown, on, label in ((steps, SMALL, "Adam"), (activations, "1e3 elements", "relu backward")):
+    out = bench(
+        *("--optimizer", "Adam", "SGD", "--model", SMALL, "--activation", "relu", "--size", "1e3 elements"),
+        *("--plot", path),
+    )
+    steps, activations = out.split("Activations")
+    labels = (["Adam", "SGD(momentum=0.9)"], ["relu backward"])
+    for shown, on, expected in zip((steps, activations), (SMALL, "1e3 elements"), labels, strict=True):
         lines = [line.split() for line in shown.splitlines()]
-        assert ["gnumba", "memory", "NumPy"] in lines
+        assert ["gnumba", "memory", "NumPy", "NumPy", "out="] in lines
         assert on.split() in lines
-        assert any(line[: len(label.split())] == label.split() for line in lines)
+        for label in expected:
+            assert any(line[: len(label.split())] == label.split() for line in lines)
         assert any(line[:2] == ["geometric", "mean"] and float(line[2]) > 0 for line in lines)
+    assert "above 100 % the arrays stay in the cache" in activations
     assert path.stat().st_size > 5_000
+
+
+def test_markdown_is_the_readmes_table(bench):
+    """Its head, and a row a work: model, optimizer, time, ratios."""
+    out = bench("steps", "--markdown", "--optimizer", "SGD", "Adam", "--model", SMALL)
+    head, rule, *rows = (line for line in out.splitlines() if line.startswith("|"))
+    assert head == "| model | optimizer | gnumba | / NumPy | / NumPy out= |"
+    assert rule == "|---|---|---|---|---|"
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[:2] for row in cells] == [[SMALL, "SGD(momentum=0.9)"], ["", "Adam"]]
+    assert all(re.fullmatch(r"[\d,.]+ (µs|ms)", row[2]) for row in cells)
+    assert all(float(ratio) > 0 for row in cells for ratio in row[3:])
+
+
+def test_the_readme_has_the_benchs_table():
+    """The columns and the rows that the command named there prints, with two digits that say something."""
+    path = Path(__file__).parents[1] / "README.md"
+    if not path.exists():
+        pytest.skip("there is no README.md beside the tests")
+    text = path.read_text("utf-8")
+    assert "| model | optimizer | gnumba | / NumPy | / NumPy out= | / PyTorch | / optax |\n" in text
+    chosen = re.search(r"python -m gnumba bench steps --markdown --optimizer ([\w ]+)`", text)[1].split()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.partition("| model | optimizer | gnumba |")[2].partition("\n\n")[0].splitlines()[2:]
+    ]
+    works = _contenders.steps(chosen, _contenders.MODELS)
+    assert [row[1] for row in rows] == [work.label for work in works]
+    assert [row[0] for row in rows if row[0]] == list(_contenders.MODELS)
+    for ratio in (cell for row in rows for cell in row[3:]):
+        assert ratio == _bench.two_digits(float(ratio))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0234, "0.023"),
+        (0.0999, "0.10"),
+        (0.995, "0.99"),
+        (0.997, "1.0"),
+        (1.0, "1.0"),
+        (3.14, "3.1"),
+        (12.6, "13"),
+        (123.0, "120"),
+        (1e-5, "0.000010"),
+        (None, "–"),
+    ],
+)
+def test_ratios_have_two_digits(value, text):
+    """Never 0.00."""
+    assert _bench.two_digits(value) == text
 
 
 def test_a_ratio_is_of_the_same_round():
@@ -107,5 +272,5 @@ def test_a_process_of_its_own():
 
 def test_a_contender_that_fails_says_so():
     """With the end of what it wrote."""
-    with pytest.raises(RuntimeError, match=r"(?s)NumPy failed:.*no such optimizer"):
-        list(_bench.rounds(1, ["NumPy"], [Work("no such optimizer", SMALL)]))
+    with pytest.raises(RuntimeError, match=r"(?s)NumPy failed:.*no such model"):
+        list(_bench.rounds(1, ["NumPy"], [Work("SGD", "no such model")]))
