@@ -1,6 +1,6 @@
 """Every activation, forward and backward, into arrays that are there."""
 
-from .common import ACTIVATIONS, HYPER, SIZES, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
+from .common import ACTIVATIONS, HYPER, NUMPY, SIZES, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
 
 
 class Passes:
@@ -42,17 +42,18 @@ class Activations(Passes):
 
 
 class OverNumPy(Passes):
-    """The time of a forward and a backward call over that of the formulas in NumPy."""
+    """The time of a forward and a backward call over that of the formulas in NumPy, with ``out=``."""
 
     params = (list(ACTIVATIONS), TARGETS, [1_000, 100_000])
     param_names = ("activation", "target", "elements")
-    version = "1"
+    version = "2"
     unit = "x NumPy"
 
     def setup(self, activation, target, elements):
+        x, dy = normal(elements), normal(elements, 1)
+        make, known = NUMPY.activation_out, NUMPY.PASSES_OUT
+        self.numpy = [in_numpy(make, known, activation, forward, x, dy) for forward in (True, False)]
         self.prepare(activation, target, elements)
-        numpy_activation = in_numpy("numpy_activation")
-        self.numpy = [numpy_activation(activation, forward, elements) for forward in (True, False)]
 
     def track_over_numpy(self, activation, target, elements):
         def ours():

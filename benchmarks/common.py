@@ -1,21 +1,24 @@
 """What the suites share: every optimizer and activation by name, data, targets, ratios."""
 
 import contextlib
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 
 import gnumba as gn
 
 # By construction: a name added to gnumba is benchmarked, with the options that give it all its state.
+PUBLIC = {name: getattr(gn, name) for name in dir(gn) if not name.startswith("_")}
 OPTIONS = {"SGD": {"momentum": 0.9}}
 OPTIMIZERS = {
     name: (kind, OPTIONS.get(name, {}))
-    for name, kind in vars(gn).items()
+    for name, kind in PUBLIC.items()
     if isinstance(kind, type) and issubclass(kind, gn.Optimizer) and kind is not gn.Optimizer
 }
 RULES = {name: rule for name, rule in gn.registry.items() if rule.__module__.startswith("gnumba.")}
-ACTIVATIONS = {made.name: made for made in vars(gn).values() if isinstance(made, gn.Activation)}
+ACTIVATIONS = {made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation)}
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]
 SIZES = [1_000, 1_000_000]
@@ -76,24 +79,36 @@ def on(target):
 
 # Ratios: for machines whose speed changes from one minute to the next.
 
-
-def in_numpy(what):
-    """NumPy's way of a step or an activation, from the bench; commits before it have none."""
-    try:
-        from gnumba import _contenders
-    except ImportError as error:
-        raise NotImplementedError("this commit has no formulas in NumPy") from error
-    return getattr(_contenders, what)
+BUDGET = 2.0  # seconds that a ratio takes
 
 
-def ratio(ours, reference, least=40, budget=2.0):
+def formulas():
+    """The bench's module of formulas in NumPy: the file beside this suite, not the measured commit's."""
+    path = Path(__file__).parents[1] / "gnumba" / "_contenders" / "with_numpy.py"
+    spec = importlib.util.spec_from_file_location("with_numpy", path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+NUMPY = formulas()
+
+
+def in_numpy(make, known, name, *given):
+    """NumPy's way of a step or an activation; asv shows "n/a" if it has none of that name."""
+    if name not in known:
+        raise NotImplementedError(f"no formula for {name} in NumPy")
+    return make(name, *given)
+
+
+def ratio(ours, reference, least=40):
     """The time of ours over the reference's, both a fiftieth up from the fastest. Lower is better.
 
     They take turns of less than a millisecond where they can, so that whatever slows the machine for
     a while slows both, and neither counts.
     """
     calls = [(call, max(1, int(2e-4 / min(seconds(call) for _ in range(3))))) for call in (ours, reference)]
-    pairs, end = [], time.perf_counter() + budget
+    pairs, end = [], time.perf_counter() + BUDGET
     while len(pairs) < least or time.perf_counter() < end:
         pairs.append([seconds(call, times) for call, times in calls])
     mine, theirs = np.quantile(pairs, 0.02, axis=0)

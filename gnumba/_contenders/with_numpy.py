@@ -230,7 +230,7 @@ def activation(name: str, forward: bool, x: Array, dy: Array) -> Call:
     return lambda: back(dy, x, y)
 
 
-# The same into arrays that are there: f(x, y, a), backward(dy, x, y, dx, a), with a to compute in.
+# The same into arrays that are there: f(x, y, a), backward(dy, x, y, dx, a, mask), the last to compute in.
 
 
 def leaky_relu_out(x: Array, y: Array, a: Array, slope: float = SLOPE) -> Array:
@@ -238,14 +238,22 @@ def leaky_relu_out(x: Array, y: Array, a: Array, slope: float = SLOPE) -> Array:
     return np.maximum(x, a, out=y)
 
 
-def leaky_relu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, slope: float = SLOPE) -> Array:
+def relu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
+    np.greater(x, 0.0, out=mask)
+    return np.multiply(dy, mask, out=dx)
+
+
+def leaky_relu_back_out(
+    dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array, slope: float = SLOPE
+) -> Array:
     np.multiply(dy, slope, out=dx)
-    np.copyto(dx, dy, where=x > 0.0)
+    np.greater(x, 0.0, out=mask)
+    np.copyto(dx, dy, where=mask)
     return dx
 
 
-def prelu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> tuple[Array, Any]:
-    leaky_relu_back_out(dy, x, y, dx, a, ALPHA)
+def prelu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> tuple[Array, Any]:
+    leaky_relu_back_out(dy, x, y, dx, a, mask, ALPHA)
     np.minimum(x, 0.0, out=a)
     a *= dy
     return dx, a.sum()
@@ -258,14 +266,14 @@ def sigmoid_out(x: Array, y: Array, a: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def sigmoid_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
+def sigmoid_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
     np.subtract(1.0, y, out=dx)
     dx *= y
     dx *= dy
     return dx
 
 
-def tanh_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
+def tanh_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
     np.multiply(y, y, out=dx)
     np.subtract(1.0, dx, out=dx)
     dx *= dy
@@ -282,16 +290,17 @@ def elu_out(x: Array, y: Array, a: Array, alpha: float = 1.0, scale: float = 1.0
     return y
 
 
-def elu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
+def elu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
     np.minimum(y, 0.0, out=dx)
     dx += 1.0
     dx *= dy
     return dx
 
 
-def selu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
+def selu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
     np.add(y, SELU_LAMBDA * SELU_ALPHA, out=dx)
-    np.copyto(dx, SELU_LAMBDA, where=y > 0.0)
+    np.greater(y, 0.0, out=mask)
+    np.copyto(dx, SELU_LAMBDA, where=mask)
     dx *= dy
     return dx
 
@@ -302,7 +311,7 @@ def silu_out(x: Array, y: Array, a: Array) -> Array:
     return y
 
 
-def silu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
+def silu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array, mask: Array) -> Array:
     sigmoid_out(x, a, a)
     np.subtract(1.0, a, out=dx)
     dx *= x
@@ -313,10 +322,7 @@ def silu_back_out(dy: Array, x: Array, y: Array, dx: Array, a: Array) -> Array:
 
 
 PASSES_OUT: Passes = {
-    "relu": (
-        lambda x, y, a: np.maximum(x, 0.0, out=y),
-        lambda dy, x, y, dx, a: np.multiply(dy, x > 0.0, out=dx),
-    ),
+    "relu": (lambda x, y, a: np.maximum(x, 0.0, out=y), relu_back_out),
     "leaky_relu": (leaky_relu_out, leaky_relu_back_out),
     "prelu": (lambda x, y, a: leaky_relu_out(x, y, a, ALPHA), prelu_back_out),
     "sigmoid": (sigmoid_out, sigmoid_back_out),
@@ -334,4 +340,5 @@ def activation_out(name: str, forward: bool, x: Array, dy: Array) -> Call:
     if forward:
         return lambda: f(x, y, a)
     f(x, y, a)
-    return lambda: back(dy, x, y, dx, a)
+    mask = np.empty(x.shape, bool)
+    return lambda: back(dy, x, y, dx, a, mask)
