@@ -1,5 +1,7 @@
 """What is out of the ordinary in a step: among ordinary gradients, from step to step, on any Python."""
 
+import copy
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from cases import one_a_class, one_an_activation
 
 import gnumba as gn
-from gnumba._engine import launch, objects
+from gnumba._engine import apply, launch, objects, place
 
 SHAPES = [(4, 6), (3, 5), (40,), (1,), (2, 3, 4), (7, 2)]
 
@@ -55,6 +57,98 @@ def test_kinds_of_gradients_change_places():
                 optimizer.step(g)
     for p, q in zip(params, alone, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+# Equal dtypes, and other things that need not be one object or one number.
+
+
+def misaligned(x):
+    """The same elements, one byte off."""
+    memory = np.zeros(x.nbytes + 1, np.uint8)
+    made = np.ndarray(x.shape, x.dtype, memory, 1)
+    made[...] = x
+    assert not made.flags.aligned or not x.size
+    return made
+
+
+def of_dtype(make):
+    """An array with another dtype object, which is equal."""
+
+    def made(x):
+        dtype = make(x.dtype)
+        assert dtype == x.dtype
+        return np.frombuffer(bytearray(x.tobytes()), dtype).reshape(x.shape)
+
+    return made
+
+
+def odd_strides(x):
+    """Strides that never count, on axes of length 1."""
+    strides = [s if n != 1 else 7 * x.itemsize for n, s in zip(x.shape, x.strides, strict=True)]
+    return np.lib.stride_tricks.as_strided(x.copy(), x.shape, strides)
+
+
+ALIKE = {
+    "unpickled": lambda x: pickle.loads(pickle.dumps(x)),
+    "unpickled from buffers": lambda x: pickle.loads(pickle.dumps(x, protocol=5)),
+    "deep-copied": copy.deepcopy,
+    "deep-copied dtype": of_dtype(copy.deepcopy),
+    "aligned dtype": of_dtype(lambda dtype: np.dtype(dtype.str, align=True)),
+    "native byte order": of_dtype(lambda dtype: dtype.newbyteorder("=")),
+    "swapped twice": of_dtype(lambda dtype: dtype.newbyteorder("S").newbyteorder("S")),
+    "by its letter": of_dtype(lambda dtype: np.dtype(dtype.char)),
+    "metadata": of_dtype(lambda dtype: np.dtype(dtype, metadata={"unit": "m"})),
+    "field of a structure": of_dtype(lambda dtype: np.dtype([("w", dtype)], align=True)["w"]),
+    "read-only": lambda x: read_only(x.copy()),
+    "misaligned": misaligned,
+    "odd strides": odd_strides,
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("which", ["gradients", "parameters", "both"])
+def test_alike_gradients_are_ordinary(kind, which, dtype, monkeypatch):
+    """No second look at any, and the bits of plain arrays."""
+    if kind == "read-only" and which != "gradients":
+        pytest.skip("a parameter is written")
+    alike = ALIKE[kind]
+    plain = [gradient(shape, k).astype(dtype) for k, shape in enumerate([*SHAPES, (5, 1), (), (1, 4, 1)])]
+    ours = [alike(p) if which != "gradients" else p.copy() for p in plain]
+    optimizers = gn.Adam(ours, lr=0.1), gn.Adam(plain, lr=0.1)
+    monkeypatch.setattr(place, "check_gradient", None)
+    for step in range(3):
+        gradients = [gradient(p.shape, 10 * step + k).astype(dtype) for k, p in enumerate(plain)]
+        optimizers[0].step([alike(g) if which != "parameters" else g for g in gradients])
+        optimizers[1].step(gradients)
+    for p, q in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_alike_operands_go_the_short_way(case, kind, dtype, monkeypatch):
+    """Of activations and of dropout, also as ``out``."""
+    alike, values = ALIKE[kind], gradient((30, 7, 1), 0).astype(dtype)
+    expected = case.act(values, **case.hyper), gn.dropout(values, 0.5, 1)
+    monkeypatch.setattr(apply, "_apply_checked", None)
+    for x in (values, alike(values)):
+        for out in (None, np.empty_like(values), *([] if kind == "read-only" else [alike(values)])):
+            np.testing.assert_array_equal(case.act(x, **case.hyper, out=out), expected[0])
+            np.testing.assert_array_equal(gn.dropout(x, 0.5, 1, out=out), expected[1])
+    case.act.backward(alike(values), values, **case.hyper)
+
+
+def test_other_dtypes_are_no_less_refused():
+    """Swapped, and integers of the size."""
+    p = np.zeros(3, np.float32)
+    optimizer = gn.SGD(p)
+    optimizer.step(np.ones(3, np.float32))
+    for name in (">f4", "<i4", "<f8", "<u4", "<f2"):
+        with pytest.raises(TypeError, match="gradient of 0 has"):
+            optimizer.step(np.ones(3, name))
+    for name in (">f4", "<f2"):
+        with pytest.raises(TypeError, match="x has"):
+            gn.relu(np.ones(3, name))
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ HEADER, WORD = object.__basicsize__, 8
 TYPE = HEADER - WORD
 ITEMS = tuple.__basicsize__
 DATA, NDIM, SHAPE, STRIDES, BASE, DTYPE, FLAGS = range(HEADER, HEADER + 7 * WORD, WORD)
+BYTE_ORDER, TYPE_NUMBER = HEADER + WORD + 2, HEADER + WORD + 4  # of a dtype
+SWAPPED = ord(">" if sys.byteorder == "little" else "<")
 C_ORDER, WRITEABLE = 0x0001, 0x0400
 DENSE = C_ORDER | 0x0002  # or Fortran order
 
@@ -41,7 +43,15 @@ def _readable() -> bool:
         and (_word(at + DATA), _word(at + DTYPE)) == (a.__array_interface__["data"][0], id(a.dtype))
         and (_half(at + NDIM), shape, strides) == (3, [*a.shape], [*a.strides])
         and [_half(id(b) + FLAGS) & (DENSE | WRITEABLE) for b in _flagged(a)] == [WRITEABLE, 1, 2, 0]
+        and all(map(_dtype_readable, ("=f4", "=f8", "=i8", "=f4".replace("=", chr(SWAPPED)))))
     )
+
+
+def _dtype_readable(name: str) -> bool:
+    """Whether a dtype lies in memory as this file says."""
+    dtype = np.dtype(name)
+    order = ctypes.c_char.from_address(id(dtype) + BYTE_ORDER).value.decode()
+    return (_half(id(dtype) + TYPE_NUMBER), order) == (dtype.num, dtype.byteorder)
 
 
 def _flagged(a: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -78,6 +88,7 @@ def _loader(width: ir.Type):
 
 word = intrinsic(_loader(INT64))
 half = intrinsic(_loader(ir.IntType(32)))
+byte = intrinsic(_loader(ir.IntType(8)))
 
 
 @intrinsic
@@ -120,8 +131,16 @@ def store(typing, address, value):
 @numba.njit(**OPTIONS)
 @own_symbol
 def same_kind(a, b):
-    """Whether an object is of an array's type and dtype."""
-    return word(a + TYPE) == word(b + TYPE) and word(a + DTYPE) == word(b + DTYPE)
+    """Whether an object is of the type of an array of native numbers, and of a dtype equal to its.
+
+    Equal dtypes need not be one object: unpickling, metadata and ``newbyteorder`` make others.
+    """
+    if word(a + TYPE) != word(b + TYPE):
+        return False
+    of_a, of_b = word(a + DTYPE), word(b + DTYPE)
+    if of_a == of_b:
+        return True
+    return half(of_a + TYPE_NUMBER) == half(of_b + TYPE_NUMBER) and byte(of_a + BYTE_ORDER) != SWAPPED
 
 
 @numba.njit(**OPTIONS)
@@ -131,11 +150,19 @@ def same_layout(a, b):
     ndim = half(a + NDIM)
     if ndim != half(b + NDIM):
         return False
-    for field in (SHAPE, STRIDES):
-        of_a, of_b = word(a + field), word(b + field)
-        for axis in range(ndim):
-            if word(of_a + axis * WORD) != word(of_b + axis * WORD):
-                return False
+    return same_steps(ndim, word(a + SHAPE), word(b + SHAPE), word(a + STRIDES), word(b + STRIDES), 1)
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def same_steps(ndim, shape, other, strides, others, unit):
+    """Whether two shapes are one, and the strides (the others times ``unit``) of axes longer than 1."""
+    for axis in range(0, ndim * WORD, WORD):
+        n = word(shape + axis)
+        if n != word(other + axis):
+            return False
+        if n != 1 and word(strides + axis) != word(others + axis) * unit:
+            return False
     return True
 
 
