@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ._engine.remote import Remote
 from ._engine.snapshot import current
 from ._engine.ufunc import ufunc
 from ._rule import Elementwise, defaults_of, scalar_function
+from ._typing import FloatArray
 
 __all__ = [
     "Activation",
@@ -68,6 +69,7 @@ class Activation(Elementwise):
         if fn.__module__.startswith(f"{__package__}."):
             self.__module__ = str(__package__)  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
+        self.__signature__ = called_with(*self._signature.parameters.values())
         defaults = defaults_of(self.title, parameters)
         given = len(defaults) == len(names)
         self._defaults = np.array(list(defaults.values()), np.float64) if given else None
@@ -92,10 +94,18 @@ class Activation(Elementwise):
         """The scalar Python function that this was made from."""
         return self.fn
 
+    @overload
+    def __call__(self, x: FloatArray, *hyper: Any, out: Any = None, **named: Any) -> FloatArray: ...
+    @overload
+    def __call__(self, x: Any, *hyper: Any, out: Any = None, **named: Any) -> Any: ...
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f(x)."""
         return apply(self, (x,), self._scalars(hyper, named), out)
 
+    @overload
+    def derivative(self, x: FloatArray, *hyper: Any, out: Any = None, **named: Any) -> FloatArray: ...
+    @overload
+    def derivative(self, x: Any, *hyper: Any, out: Any = None, **named: Any) -> Any: ...
     def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f′(x), with the arguments of f.
 
@@ -115,6 +125,12 @@ class Activation(Elementwise):
         """
         return apply(self._derivative, (x,), self._scalars(hyper, named), out)
 
+    @overload
+    def backward(
+        self, dy: FloatArray, x: Any, *hyper: Any, y: Any = None, out: Any = None, **named: Any
+    ) -> FloatArray: ...
+    @overload
+    def backward(self, dy: Any, x: Any, *hyper: Any, y: Any = None, out: Any = None, **named: Any) -> Any: ...
     def backward(
         self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
     ) -> Any:
@@ -150,6 +166,21 @@ class Activation(Elementwise):
         if y is None or self._backward_from_y is None or not self._from_y_if(*scalars):
             return apply(self._backward, (dy, x), scalars, out)
         return apply(self._backward_from_y, (dy, y), scalars, out)
+
+    def takes_y(self, *hyper: Any, **named: Any) -> bool:
+        """Whether ``backward`` with these hyperparameters needs the result y, and not x.
+
+        Parameters
+        ----------
+        *hyper, **named : float
+            Hyperparameters, as in the activation itself.
+
+        Returns
+        -------
+        bool
+            True for sigmoid, tanh, ELU with α ≥ 0 and SELU.
+        """
+        return self._backward_from_y is not None and self._from_y_if(*self._scalars(hyper, named))
 
     def ufunc(self, target: str = "cpu") -> Any:
         """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
@@ -261,6 +292,14 @@ def _check_derivative(title: str, fn: Scalar, derivative: Scalar) -> None:
         )
 
 
+def called_with(*hyper: inspect.Parameter) -> inspect.Signature:
+    """The signature of a call: an array, hyperparameters, and where to write."""
+    x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature(
+        [x, *hyper, inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)]
+    )
+
+
 def _times(derivative: Scalar) -> Scalar:
     """The backward rule of a derivative."""
 
@@ -336,15 +375,31 @@ class PReLU(Activation):
             Elementwise(both, ("dy", "x", "alpha"), ("dx", "share")),
         )
 
-    def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def __call__(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
+    @overload
+    def __call__(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
+    def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
+        """f(x, α)."""
         (function, _, _), slope, scalars = self._slope(x, alpha)
         return apply(function, (x, *slope), scalars, out)
 
-    def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def derivative(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
+    @overload
+    def derivative(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
+    def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
+        """∂f/∂x, with the arguments of f."""
         (_, function, _), slope, scalars = self._slope(x, alpha)
         return apply(function, (x, *slope), scalars, out)
 
-    def backward(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def backward(
+        self, dy: FloatArray, x: Any, alpha: Any, *, y: Any = None, out: Any = None
+    ) -> tuple[FloatArray, Any]: ...
+    @overload
+    def backward(self, dy: Any, x: Any, alpha: Any, *, y: Any = None, out: Any = None) -> tuple[Any, Any]: ...
+    def backward(
         self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
     ) -> tuple[Any, Any]:
         """(dL/dx, dL/dα), the latter summed in float64 over the axes that α was broadcast on.
@@ -377,7 +432,7 @@ class PReLU(Activation):
             return dx, _summed_on_device(share, x, alpha)
         if not slope:
             return dx, _as_alpha(alpha, total_of(share), share.dtype)
-        return dx, place.like(alpha, _sum_to(share, np.shape(alpha)))
+        return dx, _like_alpha(alpha, _sum_to(share, np.shape(alpha)))
 
     def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
         """The functions to use, and α among the arrays or among the scalars."""
@@ -414,7 +469,12 @@ def _summed_on_device(share: Remote, x: Array, alpha: Any) -> Any:
 
 def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
     """A number in the kind and shape of an alpha that is one."""
-    return place.like(alpha, np.asarray(total, dtype).reshape(np.shape(alpha)))
+    return _like_alpha(alpha, np.asarray(total, dtype).reshape(np.shape(alpha)))
+
+
+def _like_alpha(alpha: Any, result: np.ndarray) -> Any:
+    """An array for an alpha that is one, also of shape (): it is the gradient of a parameter."""
+    return result if isinstance(alpha, np.ndarray) else place.like(alpha, result)
 
 
 def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,20 +6,23 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from . import rules
+from ._activation import called_with
 from ._engine.apply import apply
 from ._engine.launch import Scalars
 from ._hyper import FRACTION
 from ._rule import Elementwise
+from ._typing import FloatArray
 from .rules.activations import SELU_LAMBDA_ALPHA
 
 __all__ = ["Dropout", "alpha_dropout", "dropout"]
 
 Array = Any  # whatever place.operand takes
+_HYPER = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("rate", "key")]
 
 
 class Dropout(Elementwise):
@@ -36,6 +39,7 @@ class Dropout(Elementwise):
     ) -> None:
         super().__init__(fn, ("x",), ("y",), _scalars_of(fn), indexed=True)
         self.__module__, self.__doc__ = str(__package__), doc  # where the public object is found
+        self.__signature__ = called_with(*_HYPER)
         self._constants = constants  # of a rate; the first is dy/dx of a unit that is kept
         scalars = _scalars_of(rules.dropout)
         self._backward = Elementwise(rules.dropout, ("dy",), ("dx",), scalars, indexed=True)
@@ -50,11 +54,19 @@ class Dropout(Elementwise):
         """The scalar Python function that this was made from."""
         return self.fn
 
+    @overload
+    def __call__(self, x: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...
+    @overload
+    def __call__(self, x: Any, rate: float, key: Any, *, out: Any = None) -> Any: ...
     def __call__(self, x: Array, rate: float, key: Any, *, out: Array = None) -> Any:
         """The forward pass."""
         threshold, words, constants = self._read(rate, key)
         return apply(self, (x,), _listed(threshold, *constants, *words), out)
 
+    @overload
+    def backward(self, dy: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...
+    @overload
+    def backward(self, dy: Any, rate: float, key: Any, *, out: Any = None) -> Any: ...
     def backward(self, dy: Array, rate: float, key: Any, *, out: Array = None) -> Any:
         """dL/dx of the forward pass with this rate and key, whose mask is computed again.
 

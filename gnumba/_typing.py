@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Carry",
+    "FloatArray",
     "Grads",
     "Hyper",
     "Hypers",
@@ -42,6 +43,7 @@ class _CudaArray(Protocol):
 
 # Arrays.
 Array: TypeAlias = np.ndarray[Any, Any] | _DLPack | _CudaArray
+FloatArray = TypeVar("FloatArray", bound=np.ndarray[Any, np.dtype[np.floating[Any]]])  # the same out as in
 ArrayLike: TypeAlias = Array | SupportsFloat | Sequence[Any]
 Params: TypeAlias = Array | Iterable[Any]  # nested lists and dicts of arrays, iterators, groups
 Grads: TypeAlias = "Array | Rows | Iterable[Any] | None"

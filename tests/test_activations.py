@@ -1,10 +1,14 @@
 """Every activation, its derivative and its backward pass: values, limits, layouts, kinds of arrays."""
 
+import inspect
 import math
+import os
 import pickle
+import sys
 
 import layouts
 import mpmath
+import numba
 import numpy as np
 import pytest
 import reference
@@ -16,6 +20,7 @@ import gnumba as gn
 WIDE = gn.info()["simd_bits"] >= 256
 FROM_Y = [case for case in ACTIVATIONS if case.from_y]
 NAN, INF = np.nan, np.inf
+PACKAGE = os.path.dirname(gn.__file__)
 
 
 def arguments(dtype, count=400):
@@ -441,19 +446,106 @@ def test_pickles_and_prints(case):
     assert case.act.name in repr(case.act)
 
 
-@pytest.mark.parametrize("requires_grad", [False, True])
-def test_torch_tensors(requires_grad):
+def test_torch_tensors():
     """Tensors in, tensors out, of any layout; out is written where it lies."""
     torch = pytest.importorskip("torch")
-    x = torch.linspace(-3, 3, 12, dtype=torch.float64).reshape(3, 4).T.requires_grad_(requires_grad)
+    x = torch.linspace(-3, 3, 12, dtype=torch.float64).reshape(3, 4).T
     for made in (gn.silu(x), gn.silu.derivative(x), gn.silu.backward(x, x), gn.prelu.backward(x, x, 0.5)[0]):
         assert isinstance(made, torch.Tensor)
         assert made.shape == x.shape
         assert made.dtype == torch.float64
-    torch.testing.assert_close(gn.silu(x), torch.nn.functional.silu(x.detach()), rtol=1e-14, atol=0)
+    torch.testing.assert_close(gn.silu(x), torch.nn.functional.silu(x), rtol=1e-14, atol=0)
     out = torch.zeros(4, 3, dtype=torch.float64)
     assert gn.silu(x, out=out) is out
     assert torch.equal(out, gn.silu(x))
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_signature(case):
+    """x, the hyperparameters with their defaults, and out: as it is called."""
+    x, *hyper, out = inspect.signature(case.act).parameters.values()
+    assert (x.name, out.name, out.kind, out.default) == ("x", "out", out.KEYWORD_ONLY, None)
+    rule = list(inspect.signature(case.act.rule).parameters.values())[1:]
+    assert [(p.name, p.default) for p in hyper] == [(p.name, p.default) for p in rule]
+    assert case.act.__doc__ != gn.Activation.__doc__
+
+
+# Interrupts.
+
+
+class Interrupted(Exception):  # noqa: N818  no error
+    """What a signal handler raises."""
+
+
+def interrupted_at(step, call):
+    """Raise at the step-th line, call or return in gnumba, as a signal would; whether there was it.
+
+    In the modules that launch kernels, at any instruction.
+    """
+    seen = 0
+
+    def trace(frame, event, arg):
+        nonlocal seen
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE) or code.co_flags & inspect.CO_GENERATOR:
+            return None  # a generator is closed after its caller, and cannot raise then
+        frame.f_trace_opcodes = os.path.basename(code.co_filename) in ("apply.py", "launch.py")
+        seen += 1
+        if seen == step:
+            raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def every_third(values):
+    """A view with gaps."""
+    return np.repeat(values, 3, axis=-1)[..., ::3]
+
+
+WAYS = {
+    "out": lambda x, out: gn.silu(x, out=out),
+    "in place": lambda x, out: gn.silu(out, out=out),
+    "with gaps": lambda x, out: gn.silu(every_third(out), out=out),
+    "over a part of itself": lambda x, out: gn.silu(out[:-1], out=out[1:]),
+    "backward": lambda x, out: gn.silu.backward(out, x, out=out),
+    "prelu": lambda x, out: gn.prelu.backward(out, x, 0.25, out=out),
+    "prelu of an array": lambda x, out: gn.prelu.backward(out, x, x[:1], out=out),
+    "dropout": lambda x, out: gn.dropout(out, 0.5, 1, out=out),
+    "torch": lambda x, out: gn.silu(
+        sys.modules["torch"].from_numpy(out), out=sys.modules["torch"].from_numpy(out)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_an_interrupt_leaves_the_old_or_the_new(way, target, rng):
+    """Wherever it comes: all of ``out`` is written by one compiled call."""
+    if way == "torch":
+        pytest.importorskip("torch")
+    x, first = near_arguments(rng, (40, 25), np.float32), near_arguments(rng, (40, 25), np.float32)
+    done = first.copy()
+    with gn.use_target(target):
+        WAYS[way](x, done)
+        assert (done != first).any()
+        step = old = new = 0
+        more = True
+        while more:
+            step, out = step + 1, first.copy()
+            more = interrupted_at(step, lambda out=out: WAYS[way](x, out))
+            unchanged, finished = np.array_equal(out, first), np.array_equal(out, done)
+            assert unchanged or finished
+            old, new = old + unchanged, new + finished
+    assert old > 5  # it was interrupted before and, the last call at least, not at all
+    assert new > 0
 
 
 # PReLU's α.
@@ -491,6 +583,19 @@ def test_prelu_with_a_number(rng):
     assert np.ndim(dalpha) == 0
     np.testing.assert_allclose(dalpha, (dy * np.minimum(x, 0.0)).sum(), rtol=1e-13)
     np.testing.assert_array_equal(dx, dy * np.where(x > 0, 1.0, 0.25))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (33, 1)])
+@pytest.mark.parametrize("name", [np.float32, np.float64])
+def test_prelus_gradient_goes_to_a_step(shape, name, rng):
+    """An array of α's shape and dtype, also of shape ()."""
+    alpha, x = np.full(shape, 0.25, name), near_arguments(rng, (33, 7), name)
+    optimizer = gn.SGD(alpha, lr=0.5)
+    _, dalpha = gn.prelu.backward(np.ones_like(x), x, alpha)
+    assert type(dalpha) is np.ndarray
+    assert (dalpha.shape, dalpha.dtype) == (shape, alpha.dtype)
+    optimizer.step(dalpha)
+    np.testing.assert_array_equal(alpha, name(0.25) - name(0.5) * dalpha)
 
 
 def test_prelu_sums_in_float64():
@@ -532,13 +637,34 @@ def test_ufunc_gives_the_same_bits(case, dtype, target):
     """The ``numba.vectorize`` product."""
     x = arguments(dtype, count=50)
     numbers = [dtype.type(number) for number in case.hyper.values()] or DEFAULTS.get(case.act.name, [])
-    with np.errstate(all="ignore"):
-        y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
+    y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
     assert y.dtype == dtype
     assert_same_bits(y, case.act(x, **case.hyper))
 
 
 DEFAULTS = {"leaky_relu": [0.01], "elu": [1.0]}
+
+
+@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+def test_ufunc_does_not_warn(case, dtype, target):
+    """Neither of nan, nor of what is computed on the way; compiled callers have it as before."""
+    x = np.repeat(np.array([NAN, INF, -INF, np.finfo(dtype).max, -np.finfo(dtype).max, 1e-30], dtype), 17)
+    numbers = [dtype.type(number) for number in case.hyper.values()] or DEFAULTS.get(case.act.name, [])
+    with np.errstate(all="raise"):
+        y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
+    assert_same_bits(y, case.act(x, **case.hyper))
+    assert case.act.ufunc(target).nin == 1 + len(case.act.scalars)
+
+
+def test_ufunc_in_compiled_code():
+    """As numba has it."""
+    relu = gn.relu.ufunc()
+
+    @numba.njit
+    def twice(x):
+        return relu(x) + relu(x)
+
+    np.testing.assert_array_equal(twice(np.array([-1.0, 2.0])), [0.0, 4.0])
 
 
 def test_ufunc_broadcasts_and_takes_out():

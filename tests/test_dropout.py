@@ -1,5 +1,6 @@
 """Dropout: its bits against published ones, one mask by every way, the backward pass, the statistics."""
 
+import inspect
 import itertools
 import pickle
 import re
@@ -301,7 +302,7 @@ def test_torch_makes_the_same_values(act, rate, dtype, rng):
 def test_torch_tensors():
     """Tensors in, tensors out, of any layout, with the mask of an array."""
     torch = pytest.importorskip("torch")
-    x = torch.ones(7, 33, dtype=torch.float64).T.requires_grad_(True)
+    x = torch.ones(7, 33, dtype=torch.float64).T
     y = gn.dropout(x, 0.5, KEY)
     assert isinstance(y, torch.Tensor)
     np.testing.assert_array_equal(y.numpy(), gn.dropout(np.ones((33, 7)), 0.5, KEY))
@@ -424,6 +425,12 @@ def test_x_is_not_written(act, rng):
         before = x.copy()
         act(read_only(x), 0.5, KEY)
         np.testing.assert_array_equal(x, before)
+
+
+@EACH
+def test_signature(act):
+    """As it is called, not the scalar rule's."""
+    assert str(inspect.signature(act)) == "(x, rate, key, *, out=None)"
 
 
 @EACH

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
+from numba.np.ufunc.dufunc import DUFunc
 
 from .._rule import Elementwise, Rule
 from . import driver, host
@@ -52,6 +53,43 @@ def _ufunc(function: Elementwise, target: str, output: int) -> Any:
     with host.explaining(function, *DTYPES):
         made = numba.vectorize(signatures, target=target)(scope[function.symbol])
     refuse_widening(function.title, specialized(function, DTYPES[0]))
+    return made if target == "cuda" else quiet(made)
+
+
+class QuietDUFunc(DUFunc):
+    """A ufunc of numba's that warns of no number: nan in, nan out, inf where a result is too large.
+
+    NumPy warns of what the processor's flags say after a loop, and SIMD raises them for what is none of
+    the result: it compares nan, and computes both branches of a conditional.
+    """
+
+    def __call__(self, *args, **named):
+        with np.errstate(all="ignore"):
+            return super().__call__(*args, **named)
+
+
+class QuietUfunc:
+    """A quiet ``numpy.ufunc``, with all its attributes and methods."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc, self.__name__, self.__doc__ = ufunc, ufunc.__name__, ufunc.__doc__
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return self._ufunc(*args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ufunc, name)
+
+    def __repr__(self) -> str:
+        return repr(self._ufunc)
+
+
+def quiet(made: Any) -> Any:
+    """A ufunc for the host that does not warn."""
+    if not isinstance(made, DUFunc):
+        return QuietUfunc(made)
+    made.__class__ = QuietDUFunc
     return made
 
 
