@@ -44,4 +44,5 @@ from ._rows import Rows as Rows
 from ._rule import Rule as Rule
 from ._rule import registry as registry
 from ._rule import rule as rule
+from ._torch import torch_function as torch_function
 from ._version import __version__ as __version__

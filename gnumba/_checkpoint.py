@@ -18,6 +18,7 @@ import numpy as np
 
 from ._atomic import write_whole
 from ._engine import place
+from ._engine.libraries import count_writes
 from ._engine.transfer import assign
 from ._packing import check_json, dense, packed, unpacked
 from ._structure import named
@@ -161,6 +162,7 @@ def load_checkpoint(
     if rng is not None:
         _check_generator(rng, content["rng"])
     optimizer.load_state_dict(content["optimizer"])
+    count_writes(named(params).values())
     for name, array in arrays.items():
         assign(array, tensors[f"params/{name}"])
     if rng is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from ._engine import place
 from ._engine.gpu import Control, follow
 from ._engine.launch import launch
+from ._engine.libraries import count_writes
 from ._engine.norm import largest, norm
 from ._engine.remote import Remote
 from ._engine.table import HOST, Table
@@ -268,8 +269,11 @@ def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
 
 
 def _writable(grads: Any) -> list[Array]:
-    """All arrays, if they can be updated in place."""
-    return list(place.check_updated("gradient", dict(_named("grads", grads))).arrays.values())
+    """All arrays, if they can be updated in place, as they are about to be."""
+    named = dict(_named("grads", grads))
+    arrays = list(place.check_updated("gradient", named).arrays.values())
+    count_writes(named.values())
+    return arrays
 
 
 def _flat(name: str, grads: Any) -> list[Array]:

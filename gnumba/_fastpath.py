@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._engine import place, threads
 from ._engine.launch import run
+from ._engine.libraries import increment_versions
 from ._engine.table import HOST
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def fast_step(optimizer: Optimizer) -> Step | None:
     targets = [place.target_for(update.table.traffic) for update in plan]
     if "parallel" in targets and not threads.are_free():
         return None
-    sweeps, corrected = [], []
+    sweeps: list[tuple[Any, ...]] = []
+    corrected = []
+    if optimizer._versioned:
+        sweeps.append((increment_versions, [p.given for p in optimizer._versioned]))
     for update, target in zip(plan, targets, strict=True):
         kernel, pieces, first = update.table.ready(target)
         sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))

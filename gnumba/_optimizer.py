@@ -17,6 +17,7 @@ from ._engine.binding import Binding
 from ._engine.driver import Later
 from ._engine.gpu import Control
 from ._engine.launch import launch
+from ._engine.libraries import has_version, increment_versions
 from ._engine.remote import Remote
 from ._engine.snapshot import current
 from ._engine.table import HOST, PickedRows, Table
@@ -165,6 +166,8 @@ class Optimizer:
             self.__dict__.update(_norm=norm, _skipped=self._skipped + 1)
             return
         work = [(each.part(), self._scalars(each, hyper[each.group], factor)) for each in self._plan + sparse]
+        if self._versioned:
+            increment_versions([p.given for p in self._versioned if p not in missing])
         launch(work, control, (self.__dict__.update, self._after(missing, norm, control)))
         if not (views or missing or sparse or scaled or self._guard.looks):
             self.__dict__["_fast"] = fast_step(self)
@@ -531,6 +534,7 @@ class Optimizer:
                 p.table, p.row = table, row
             self._tables.append((table, group, chosen))
         self._binding = Binding([(p.table, p.row, p.array, p.given) for p in self._parameters], self._memory)
+        self._versioned = [p for p in self._parameters if has_version(p.given)]
         self._plan, self._fast = self._planned(self._missed), None
 
     # Copies: tables hold addresses, so a copy makes its own.
@@ -546,7 +550,7 @@ class Optimizer:
         return {
             name: norm if name == "_norm" else value
             for name, value in self.__dict__.items()
-            if name not in ("_tables", "_plan", "_fast", "_binding", "_memory", "_control")
+            if name not in ("_tables", "_plan", "_fast", "_binding", "_memory", "_control", "_versioned")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -151,6 +151,24 @@ def test_other_dtypes_are_no_less_refused():
             gn.relu(np.ones(3, name))
 
 
+@pytest.mark.parametrize("name", [np.float32, np.float64])
+def test_numpy_scalars_are_gradients(name):
+    """Of parameters of shape (), as NumPy's sums are."""
+    p, dy = np.ones((), name), np.arange(5, dtype=name)
+    optimizer = gn.SGD([p], lr=0.5, max_norm=20.0, nonfinite="raise")
+    optimizer.step([dy.sum()])
+    assert p == name(-4.0)
+    assert optimizer.grad_norm == gn.global_norm([dy.sum()]) == 10.0
+    with pytest.raises(FloatingPointError, match="gradient of 0"):
+        optimizer.step([name(np.nan)])
+    with pytest.raises(TypeError, match="updated in place"):
+        gn.SGD([name(1.0)])
+    with pytest.raises(TypeError, match="updated in place"):
+        gn.clip_by_value([name(1.0)], 0.5)
+    with pytest.raises(ValueError, match="out is read-only"):
+        gn.relu(np.ones((), name), out=name(1.0))
+
+
 @pytest.fixture
 def unreadable(monkeypatch):
     """A Python whose objects lie in memory in another way."""

@@ -9,6 +9,7 @@ import numpy as np
 from .._rule import Elementwise
 from . import place
 from .launch import Scalars, launch_flat, launch_row
+from .libraries import check_no_derivative_lost, count_writes, has_host_view, host_view
 from .transfer import assign
 
 Array = Any  # whatever place.operand takes
@@ -23,7 +24,10 @@ def apply(
 ) -> Any:
     """Run the function; the output in the kind of the first input. ``also`` are further outputs."""
     first = inputs[0]
-    if out is None:
+    if type(first) is not np.ndarray and has_host_view(first):
+        if (made := _apply_seen(function, inputs, scalars, out, also)) is not None:
+            return made
+    elif out is None:
         if type(first) is np.ndarray and first.ndim:
             y = np.empty_like(first)
             if launch_flat(function, (*inputs, y, *also), scalars):
@@ -34,6 +38,39 @@ def apply(
     elif launch_flat(function, (*inputs, out, *also), scalars):
         return out
     return _apply_checked(function, dict(zip(function.reads, inputs, strict=True)), scalars, out, also)
+
+
+def _apply_seen(
+    function: Elementwise,
+    inputs: tuple[Array, ...],
+    scalars: Scalars,
+    out: Array,
+    also: tuple[np.ndarray, ...],
+) -> Any:
+    """The short way for other libraries' arrays in host memory; None, and nothing done, if that is closed."""
+    for name, x in zip(function.reads, inputs, strict=True):
+        check_no_derivative_lost(name, x)
+    try:
+        views: tuple[Any, ...] = tuple(x if type(x) is np.ndarray else host_view(x) for x in inputs)
+        target: Any = np.empty_like(views[0])
+        if out is not None:
+            target = out if type(out) is np.ndarray else host_view(out)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return None  # to be told on the long way
+    if any(view is None for view in (*views, target)):
+        return None
+    if out is None:
+        done = launch_flat(function, (*views, target, *also), scalars)
+        return place.like(inputs[0], target) if done else None
+    check_no_derivative_lost("out", out)
+    if place.same_elements(views[0], target):
+        function, views = function.onto(function.writes[0], function.reads[0]), (target, *views[1:])
+    elif target.shape == views[0].shape and target.dtype == views[0].dtype:
+        views = (*views, target)
+    else:
+        return None
+    count_writes((out,))
+    return out if launch_flat(function, (*views, *also), scalars) else None
 
 
 def apply_summed(
@@ -65,14 +102,21 @@ def _apply_checked(
     if out is None:
         first = next(iter(inputs.values()))
         y = place.fresh(first, views[0])
-        launch_row(function, (*views, y, *also), scalars)
+        _launch(function, (*views, y, *also), scalars)
         return place.like(first, y)
     y = place.check_out("out", out, views[0])
+    count_writes((out,))
     over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
     if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
         assign(y, place.seen("result", _apply_checked(function, dict(arrays), scalars, None, also)))
     elif over:
-        launch_row(function.onto(result, over), (*views, *also), scalars)
+        _launch(function.onto(result, over), (*views, *also), scalars)
     else:
-        launch_row(function, (*views, y, *also), scalars)
+        _launch(function, (*views, y, *also), scalars)
     return out
+
+
+def _launch(function: Elementwise, row: tuple[np.ndarray, ...], scalars: Scalars) -> None:
+    """Run the function over checked arrays, which other libraries' may be as dense as NumPy's."""
+    if not (row[0].flags.forc and launch_flat(function, row, scalars)):
+        launch_row(function, row, scalars)

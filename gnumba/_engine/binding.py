@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -11,48 +12,134 @@ from numba import types
 
 from . import objects
 from .cache import own_symbol
+from .exchange import DL_TENSOR, address_like, dtype_code, exporter
 from .host import INT64_LIST, INT64_TABLE, Kernel, compiled
-from .objects import DATA, FLAGS, ITEMS, WORD, WRITEABLE, half, same_kind, same_layout, store, word
-from .place import Updated
+from .libraries import class_of, has_host_view, host_view
+from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
+from .place import Updated, reader
 from .specialize import OPTIONS
 from .table import Table
 
 Array = np.ndarray[Any, np.dtype[Any]]
+COUNT = DL_TENSOR  # where in memory it stands behind one
 
 
 class Binding:
     """What the compiled call has to know of each parameter, in their order."""
 
     def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Updated) -> None:
+        self._given = [given for _, _, _, given in bound]
         self._views = [array.view() for _, _, array, _ in bound]  # what nobody else can resize or reshape
         known = [_known(*each, view) for each, view in zip(bound, self._views, strict=True)]
         self._rows = np.array(known, np.int64)
         self._starts, self._ends = (np.array(bounds, np.int64) for bounds in memory.bounds)
+        self._lies = {k: _lies(x) for k, x in enumerate(self._given) if known[k][0] == id(self._views[k])}
+        self._kinds: tuple[type, ...] = ()  # of gradients that describe themselves
+        self._exporters = np.zeros(DL_TENSOR // WORD + 1, np.int64)  # see `exporter_of`
+        self._exporters_at = int(self._exporters.ctypes.data)
+        self._seen_first = False  # whether the last step's gradients began with one to be given a view of
 
     def bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
         """Bind gradients from the k-th on; the first that is out of the ordinary, or how many there are.
 
-        Ordinary is a dense NumPy array laid out as its parameter, clear of all parameters, for a
-        parameter that is held as it was given, writable and where it was. Each other needs a look.
+        Ordinary is a dense array of NumPy, PyTorch or JAX in host memory, laid out as its parameter, clear
+        of all parameters, for a parameter that is held as it was given, writable and where it was. Each
+        other needs a look. The addresses are good as long as the caller holds the gradients.
         """
         if not objects.READABLE:
             return k
-        return _binder()(self._rows, self._starts, self._ends, id(held), id(gradients), k)
+        if k == 0 and self._kinds:
+            self._choose_exporters(gradients)
+        if k > 0 or not self._seen_first:
+            at = self._exporters_at  # not by `_bind`: a call takes longer than the look at a gradient
+            k = _binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+        return k if k == len(gradients) else self._bind_foreign(held, gradients, k)
+
+    def _bind_foreign(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
+        """Go on from a gradient that the compiled call does not know, with what it may know instead."""
+        self._seen_first = False
+        while k < len(gradients) and self._is_foreign(k, gradients[k]):
+            if self._learn(type(gradients[k])):
+                self._choose_exporters(gradients)
+                reached = self._bind(held, gradients, k)
+            else:
+                reached = self._bind(*self._seen(held, gradients, k), k)
+                self._seen_first |= k == 0
+            if reached == k:
+                break
+            k = reached
+        return k
+
+    def _bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
+        at = self._exporters_at
+        return _binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+
+    def _learn(self, kind: type) -> bool:
+        """Whether gradients of a type turn out to describe themselves."""
+        if kind in self._kinds or not (function := exporter(kind)):
+            return False
+        self._kinds += (kind,)
+        self._exporters = np.append(self._exporters, [id(kind), function])
+        self._exporters_at = int(self._exporters.ctypes.data)
+        return True
+
+    def _choose_exporters(self, gradients: tuple[Any, ...]) -> None:
+        """None for a step with a tensor whose negative bit is set, of which its description says nothing."""
+        kinds = self._kinds
+        negative = any(type(g) in kinds and g.is_neg() for g in gradients)
+        self._exporters[COUNT // WORD] = 0 if negative else len(kinds)
+
+    def _is_foreign(self, k: int, g: Any) -> bool:
+        """Whether the compiled call has to be given a view of a gradient, or of its parameter."""
+        return has_host_view(g) or (k in self._lies and type(g) is np.ndarray)
+
+    def _seen(
+        self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Both with NumPy views in place of other libraries' arrays, from the k-th on as far as they go."""
+        parameters, seen = list(held), list(gradients)
+        with contextlib.suppress(BufferError, RuntimeError, TypeError, ValueError):  # told of when looked at
+            for j in range(k, len(seen)):
+                if not self._is_foreign(j, seen[j]):
+                    break
+                if j in self._lies and held[j] is self._given[j] and _lies(held[j]) == self._lies[j]:
+                    parameters[j] = self._views[j]
+                if (view := host_view(seen[j])) is not None:
+                    seen[j] = view
+        return tuple(parameters), tuple(seen)
 
 
 def _known(table: Table, row: int, array: Array, given: Any, view: Array) -> tuple[int, ...]:
-    """The object, our view of it, how many bytes, and the cell for the gradient's address.
+    """The object that is to be held, our view of it, how many bytes, the cell for the gradient's address.
 
-    All is 0 for a parameter that is never ordinary.
+    Then what describes the object (0 for an array of NumPy), and the view's dtype where that does. An
+    object that nothing describes is checked by its `_lies`, and the view is what is held. All is 0 for a
+    parameter that is never ordinary.
     """
-    if given is not array or type(array) is not np.ndarray or not array.flags.forc:
-        return (0,) * 4
-    return id(given), id(view), array.nbytes, table.cell(row)
+    if type(array) is not np.ndarray or not array.flags.forc or (given is not array and not _lies(given)):
+        return (0,) * 7
+    described = 0 if given is array else exporter(class_of(given))
+    held = given if given is array or described else view
+    return (
+        id(held),
+        id(view),
+        array.nbytes,
+        table.cell(row),
+        described,
+        dtype_code(array.dtype),
+        array.itemsize,
+    )
+
+
+def _lies(x: Any) -> tuple[Any, ...]:
+    """Where a parameter of another library lies, and how; empty if only NumPy can tell."""
+    read = reader(x)
+    return read(x) if read else ()
 
 
 @functools.cache
 def _binder() -> Kernel:
-    signature = (INT64_TABLE, INT64_LIST, INT64_LIST, types.int64, types.int64, types.int64)
+    signature = (INT64_TABLE, INT64_LIST, INT64_LIST, *(types.int64,) * 4)
     return compiled(_bind, signature, nogil=False)  # it reads what others may change
 
 
@@ -70,17 +157,42 @@ def count_below(ordered, limit):
     return lo
 
 
-def _bind(rows, starts, ends, held, gradients, k):
+@numba.njit(**OPTIONS)
+@own_symbol
+def exporter_of(exporters, x):
+    """The function that describes an object, by its type; 0 if there is none.
+
+    ``exporters`` is where there is memory for a DLTensor, a count, and so many ids of types and functions.
+    """
+    at = exporters + COUNT + WORD
+    for _ in range(word(exporters + COUNT)):
+        if word(at) == word(x + TYPE):
+            return word(at + WORD)
+        at += 2 * WORD
+    return 0
+
+
+def _bind(rows, starts, ends, exporters, held, gradients, k):
     while k < rows.shape[0]:
         p, g = word(held + ITEMS + k * WORD), word(gradients + ITEMS + k * WORD)
         given, view, nbytes, cell = rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3]
-        if p != given or cell == 0 or not half(p + FLAGS) & WRITEABLE:
+        described, code, itemsize = rows[k, 4], rows[k, 5], rows[k, 6]
+        if p != given or cell == 0:
             break
-        if word(p + DATA) != word(view + DATA) or not same_layout(p, view):
+        if described != 0:
+            if address_like(described, p, view, code, itemsize, exporters) != word(view + DATA):
+                break
+        elif (
+            not half(p + FLAGS) & WRITEABLE or word(p + DATA) != word(view + DATA) or not same_layout(p, view)
+        ):
             break
-        if not same_kind(g, view) or not same_layout(g, view):
+        exported = exporter_of(exporters, g)
+        if exported != 0:
+            low = address_like(exported, g, view, code, itemsize, exporters)
+        else:
+            low = word(g + DATA) if same_kind(g, view) and same_layout(g, view) else 0
+        if low == 0:
             break
-        low = word(g + DATA)
         before = count_below(starts, low + nbytes)  # parameters that start before it ends
         if before > 0 and ends[before - 1] > low:
             break

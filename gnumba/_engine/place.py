@@ -1,7 +1,7 @@
 """Where arrays live, which target that makes, and every check on arrays.
 
-The only file that knows other libraries' arrays. What comes in is seen as a NumPy view of the same
-memory (*seen*, never copied); what goes out is in the caller's own kind.
+With `libraries`, the only file that knows other libraries' arrays. What comes in is seen as a NumPy view
+of the same memory (*seen*, never copied); what goes out is in the caller's own kind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from . import driver, remote, threads
 from .host import checked_target
+from .libraries import check_no_derivative_lost, host_view, library_of
 from .remote import DeviceArray, Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -128,15 +129,35 @@ def seen(name: str, x: Any) -> Array:
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain array")
         return _check_dtype(name, x)
+    if isinstance(x, np.generic):
+        return _check_dtype(name, _as_fixed_array(x))
     given, x = x, x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
-    if hasattr(x, "__cuda_array_interface__"):
-        return _check_dtype(name, seen_on_device(name, x, given))
-    if not hasattr(x, "__dlpack__"):
-        raise TypeError(f"{name} is of type {type(x).__name__}, expected an array")
     try:
-        return _check_dtype(name, np.from_dlpack(x))
+        view = host_view(x)
+        if view is None and not hasattr(x, "__cuda_array_interface__"):
+            view = _exported(name, x)
     except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
+    return _check_dtype(name, seen_on_device(name, x, given) if view is None else view)
+
+
+def _as_fixed_array(x: np.generic) -> Array:
+    """A NumPy scalar as an array of shape () that is read-only, as the scalar is."""
+    made = np.asarray(x)
+    made.flags.writeable = False
+    return made
+
+
+def _exported(name: str, x: Any) -> Array:
+    """A view of an array by DLPack alone; TypeError for what has none."""
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"{name} is of type {type(x).__name__}, expected an array")
+    if library_of(x) == "jax":
+        raise TypeError(
+            f"{name} is a {type(x).__name__} of JAX, which has no values yet; "
+            "expected a call outside jax.jit, jax.grad and their kin"
+        )
+    return np.from_dlpack(x)
 
 
 def seen_on_device(name: str, x: Any, given: Any) -> Remote:
@@ -182,11 +203,6 @@ def current_stream(x: Any, ordinal: int) -> int:
     return 0 if stream in (None, 1) else int(stream)
 
 
-def library_of(x: Any) -> str:
-    """The name of the package that an array comes from."""
-    return type(x).__module__.partition(".")[0]
-
-
 def reader(x: Any) -> Callable[[Any], tuple[Any, ...]] | None:
     """What reads off an array on a device its address, and how and where it lies, in less than 1 µs.
 
@@ -225,9 +241,15 @@ def _check_dtype(name: str, x: Array) -> Array:
     return x
 
 
+def is_foreign(x: Any) -> bool:
+    """Whether something is an array of another library than NumPy."""
+    return hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+
+
 def operand(name: str, x: Any) -> Array:
     """What an activation takes: an array, or what NumPy makes one of (integers become float64)."""
-    if not isinstance(x, np.ndarray) and (hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")):
+    if not isinstance(x, np.ndarray) and is_foreign(x):
+        check_no_derivative_lost(name, x)
         return seen(name, x)
     made = np.asanyarray(x)
     return seen(name, made.astype(np.float64) if made.dtype.kind in "biu" else made)
@@ -237,10 +259,11 @@ def like(x: Any, result: Array) -> Any:
     """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
     if isinstance(result, Remote):
         return result.given
+    if library_of(x) == "torch":
+        return sys.modules["torch"].from_numpy(result)
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
         return result[()] if result.ndim == 0 else result
-    library = sys.modules[library_of(x)]
-    namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else library
+    namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else sys.modules[library_of(x)]
     return namespace.from_dlpack(result)
 
 
@@ -288,6 +311,7 @@ def check_alike(arrays: Mapping[str, Array]) -> None:
 
 def check_out(name: str, out: Any, x: Array) -> Array:
     """``out`` as an array to write to: alike ``x``, writable, no element twice."""
+    check_no_derivative_lost(name, out)
     made = seen(name, out)
     check_alike({"x": x, name: made})
     _check_writable(name, made)
@@ -323,9 +347,7 @@ def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
     """Arrays to update in place (``what`` they are): writable, no element twice."""
     arrays = {}
     for name, x in given.items():
-        if not (
-            isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
-        ):
+        if not (isinstance(x, np.ndarray) or is_foreign(x)):
             raise TypeError(
                 f"{what} {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
             )
