@@ -459,6 +459,16 @@ def test_short_way_of_tensors(case, monkeypatch):
             np.testing.assert_array_equal(result, array)
 
 
+def test_what_is_pytorchs_and_no_tensor():
+    """Is what it is to NumPy: a shape is a tuple, a module no array."""
+    np.testing.assert_array_equal(gn.relu(torch.Size([2, 3])), [2.0, 3.0])
+    assert isinstance(gn.relu(torch.Size([2, 3])), np.ndarray)
+    layer = torch.nn.Linear(2, 3)
+    assert_refused(lambda: gn.global_norm([layer]), TypeError, "Linear")
+    assert_refused(lambda: gn.SGD([torch.ones(3)]).step([layer]), TypeError, "gradient of 0", "Linear")
+    assert_refused(lambda: gn.relu(np.ones(3), out=layer), TypeError, "out", "Linear")
+
+
 def test_users_kind_of_tensor():
     """A subclass of a tensor is one."""
     mine = tensor().as_subclass(type("Mine", (torch.Tensor,), {}))

@@ -50,7 +50,20 @@ def has_host_view(x: Any) -> bool:
 
 @functools.cache
 def _viewer(kind: Any) -> Callable[[Any], Array | None] | None:
-    return {"torch": _view_torch, "jaxlib": _view_jax}.get(_library(kind))  # jax: tracers, without values
+    if _is_tensor(kind):
+        return _view_torch
+    is_array = _library(kind) == "jaxlib" and issubclass(kind, sys.modules["jax"].Array)
+    return _view_jax if is_array else None  # tracers come from jax itself, and have no values
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether something is a PyTorch tensor."""
+    return _is_tensor(class_of(x))
+
+
+@functools.cache
+def _is_tensor(kind: Any) -> bool:
+    return _library(kind) == "torch" and issubclass(kind, sys.modules["torch"].Tensor)
 
 
 def _view_torch(x: Any) -> Array | None:
@@ -95,7 +108,7 @@ def _view_jax(x: Any) -> Array | None:
 
 def check_no_derivative_lost(name: str, x: Any) -> None:
     """TypeError for a PyTorch tensor that is being differentiated: no result made here has a derivative."""
-    if _library(class_of(x)) != "torch":
+    if not is_tensor(x):
         return
     torch = sys.modules["torch"]
     if (x.requires_grad and torch.is_grad_enabled()) or _has_tangent(torch, x):
@@ -113,7 +126,7 @@ def _has_tangent(torch: Any, x: Any) -> bool:
 
 def has_version(x: Any) -> bool:
     """Whether autograd counts what is written to an array: a PyTorch tensor, but none of inference mode."""
-    return _library(class_of(x)) == "torch" and not x.is_inference()
+    return is_tensor(x) and not x.is_inference()
 
 
 def increment_versions(tensors: Iterable[Any]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import driver, remote, threads
 from .host import checked_target
-from .libraries import check_no_derivative_lost, host_view, library_of
+from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
 from .remote import DeviceArray, Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -259,7 +259,7 @@ def like(x: Any, result: Array) -> Any:
     """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
     if isinstance(result, Remote):
         return result.given
-    if library_of(x) == "torch":
+    if is_tensor(x):
         return sys.modules["torch"].from_numpy(result)
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
         return result[()] if result.ndim == 0 else result
