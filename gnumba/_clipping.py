@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place
+from ._engine import place, transfer
+from ._engine.factor import ONE, Factor, factor
 from ._engine.gpu import Control, follow
 from ._engine.launch import launch
 from ._engine.libraries import count_writes
@@ -17,14 +18,15 @@ from ._engine.norm import largest, norm
 from ._engine.remote import Remote
 from ._engine.table import HOST, Table
 from ._hyper import LIMIT, restored, value_at
+from ._rows import Rows
 from ._rule import Elementwise
 from ._structure import outline
-from .rules.clipping import clipped, scaled, taken
+from .rules.clipping import clipped, scaled_in_parts, taken
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SCALED = Elementwise(scaled, ("g",), ("g",), ("factor",))
+SCALED = Elementwise(scaled_in_parts, ("g",), ("g",), ("power", "rest"))
 RESCALED = Elementwise(taken, ("old", "g"), ("old",), scaled=True)  # by a factor that a device knows
 CLIPPED = Elementwise(clipped, ("g",), ("g",), ("limit",))
 POLICIES = ("apply", "skip", "raise")
@@ -62,13 +64,6 @@ class Guard:
         return limit + ("" if self.nonfinite == "apply" else f", nonfinite={self.nonfinite}")
 
 
-def clip_factor(norm: float, limit: float) -> float:
-    """By what gradients of this norm are multiplied; nan if the norm is not finite."""
-    if not math.isfinite(norm):
-        return math.nan
-    return limit / norm if norm > limit else 1.0
-
-
 def norm_of_gradients(tables: list[Table], scale: float) -> tuple[float, bool]:
     """The norm of the tables' gradients over scale, and whether they are all finite after that."""
     found = norm((table, 1) for table in tables) / scale
@@ -96,9 +91,9 @@ def global_norm(grads: Any) -> Any:
 
     Parameters
     ----------
-    grads : array, list, tuple or dict
+    grads : array, Rows, list, tuple or dict
         Arrays of float32 or float64, of any shape and layout; lists and dicts may be nested. None is
-        left out.
+        left out. Values of `Rows` that name a row more than once are summed first, as in a step.
 
     Returns
     -------
@@ -110,6 +105,8 @@ def global_norm(grads: Any) -> Any:
     ------
     TypeError
         If something is no array.
+    ValueError
+        If `Rows` count from both ends of a parameter, whose length is not known here.
 
     Examples
     --------
@@ -117,9 +114,11 @@ def global_norm(grads: Any) -> Any:
     >>> gn.global_norm({"w": np.array([[2.0, 3.0]]), "b": np.array([6.0])})
     7.0
     """
-    tables = _tables(SCALED, _flat("grads", grads))
+    named = dict(_named("grads", grads))
+    arrays = [x.sums(k) if isinstance(x, Rows) else place.seen(k, x) for k, x in named.items()]
+    tables = _tables(SCALED, arrays)
     if _on_device(tables):
-        return _norm_on_device(tables).given_to(next(x for _, x in _named("grads", grads)))
+        return _norm_on_device(tables).given_to(_values(next(iter(named.values()))))
     return norm((table, 0) for table in tables)
 
 
@@ -131,8 +130,9 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
 
     Parameters
     ----------
-    grads : array, list, tuple or dict
-        As in `global_norm`; each writable, none sharing elements with another.
+    grads : array, Rows, list, tuple or dict
+        As in `global_norm`; each writable, none sharing elements with another. Of `Rows` the values
+        are scaled.
     max_norm : float
         > 0, usually 1.0 or 5.0; recurrent networks and long sequences need it.
 
@@ -161,12 +161,14 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     (5.0, array([1.5, 2. ]))
     """
     limit = value_at(0, "max_norm", max_norm, LIMIT)
-    tables = _tables(SCALED, _writable(grads))
+    named, arrays = _writable(grads)
+    sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
+    tables = _tables(SCALED, sums)
     if _on_device(tables):
-        control = _clip_on_device([(x,) for table in tables for (x,) in table.rows], limit)
-        return control.given_to(next(x for _, x in _named("grads", grads)))
+        control = _clip_on_device(sums, list(arrays.values()), limit)
+        return control.given_to(_values(next(iter(named.values()))))
     found = norm((table, 0) for table in tables)
-    _scale(tables, clip_factor(found, limit))
+    _scale(_tables(SCALED, list(arrays.values())), factor(found, limit, 1.0))
     return found
 
 
@@ -194,12 +196,14 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
     (array([0.6, 0.8]), array([0.5]))
     """
     limit = value_at(0, "max_norm", max_norm, LIMIT)
-    for g in _writable(grads):
+    named, arrays = _writable(grads)
+    sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
+    for measured, g in zip(sums, arrays.values(), strict=True):
         if isinstance(g, Remote):
-            _clip_on_device([(g,)], limit)
-            continue
-        table = Table(SCALED, [(g,)])
-        _scale([table], clip_factor(norm([(table, 0)]), limit))
+            _clip_on_device([measured], [g], limit)
+        else:
+            found = norm([(Table(SCALED, [(measured,)]), 0)])
+            _scale([Table(SCALED, [(g,)])], factor(found, limit, 1.0))
 
 
 def clip_by_value(grads: Any, limit: float) -> None:
@@ -207,8 +211,9 @@ def clip_by_value(grads: Any, limit: float) -> None:
 
     Parameters
     ----------
-    grads : array, list, tuple or dict
-        As in `clip_by_global_norm`.
+    grads : array, Rows, list, tuple or dict
+        As in `clip_by_global_norm`. Where `Rows` name a row more than once, its sum is clipped, and stands
+        where it is named first; after that the row has zeros.
     limit : float
         > 0.
 
@@ -226,7 +231,12 @@ def clip_by_value(grads: Any, limit: float) -> None:
     array([-1. ,  0.5,  1. ])
     """
     bound = np.array([value_at(0, "limit", limit, LIMIT)])
-    launch([(table, bound) for table in _tables(CLIPPED, _writable(grads))])
+    named, arrays = _writable(grads)
+    merged = {k: x.merged(k) for k, x in named.items() if isinstance(x, Rows)}
+    for name, values in merged.items():
+        if values is not None:
+            transfer.assign(arrays[name], values)
+    launch([(table, bound) for table in _tables(CLIPPED, list(arrays.values()))])
 
 
 def _on_device(tables: list[Table]) -> bool:
@@ -246,17 +256,19 @@ def _norm_on_device(tables: list[Table], limit: float = -1.0) -> Control:
     return control
 
 
-def _clip_on_device(rows: list[tuple[Array]], limit: float) -> Control:
-    """Scale arrays by what follows from their norm, which the host does not wait for."""
-    tables = _tables(RESCALED, [x for (x,) in rows])
-    control = _norm_on_device(tables, limit)
-    launch([(table, np.ones(1)) for table in tables], control.address)
+def _clip_on_device(sums: list[Array], arrays: list[Array], limit: float) -> Control:
+    """Scale arrays by what follows from the norm of ``sums``, which the host does not wait for."""
+    control = _norm_on_device(_tables(SCALED, sums), limit)
+    tables = _tables(RESCALED, arrays)
+    for table in tables:
+        table.stream = control.turn.stream
+    launch([(table, np.ones(2)) for table in tables], control.address)
     return control
 
 
-def _scale(tables: list[Table], factor: float) -> None:
-    if factor != 1.0:
-        launch([(table, np.array([factor])) for table in tables])
+def _scale(tables: list[Table], by: Factor) -> None:
+    if by != ONE:
+        launch([(table, np.array(by.split(table.dtype))) for table in tables])
 
 
 def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
@@ -268,20 +280,22 @@ def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
     return [Table(function, [(x,) * columns for x in members]) for members in alike.values()]
 
 
-def _writable(grads: Any) -> list[Array]:
-    """All arrays, if they can be updated in place, as they are about to be."""
+def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """All gradients by name, and the arrays that are about to be written, if they can be."""
     named = dict(_named("grads", grads))
-    arrays = list(place.check_updated("gradient", named).arrays.values())
-    count_writes(named.values())
-    return arrays
+    values = {name: _values(x) for name, x in named.items()}
+    arrays = place.check_updated("gradient", values).arrays
+    count_writes(values.values())
+    return named, arrays
 
 
-def _flat(name: str, grads: Any) -> list[Array]:
-    return [place.seen(each, x) for each, x in _named(name, grads)]
+def _values(x: Any) -> Any:
+    """The array in which a gradient's numbers are."""
+    return x.values if isinstance(x, Rows) else x
 
 
 def _named(name: str, grads: Any) -> Iterator[tuple[str, Any]]:
-    """Every array in lists and dicts, with where it is."""
+    """Every array, or `Rows`, in lists and dicts, with where it is."""
     if grads is None:
         return
     if isinstance(grads, Mapping):
@@ -290,7 +304,7 @@ def _named(name: str, grads: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(grads, (list, tuple)):
         for key, each in enumerate(grads):
             yield from _named(f"{name}[{key}]", each)
-    elif not hasattr(grads, "shape"):
+    elif not isinstance(grads, Rows) and not hasattr(grads, "shape"):
         raise TypeError(f"{name} is {outline(grads)}, expected an array")
     else:
         yield name, grads

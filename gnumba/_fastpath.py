@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._engine import place, threads
+from ._engine.factor import ONE
 from ._engine.launch import run
 from ._engine.libraries import increment_versions
 from ._engine.table import HOST
@@ -43,7 +44,8 @@ def fast_step(optimizer: Optimizer) -> Step | None:
             corrected.append((update.corrected, update.missed, constants[update.group][1]))
     match, held = functools.partial(groups[0].match, "grads"), groups[0].held
     bind, forced, grouped = optimizer._binding.bind, place.forced, optimizer._grouped
-    sign, size, group_count = optimizer._sign, len(optimizer._parameters), len(groups)
+    factors = optimizer._turned(ONE).split(plan[0].table.dtype)  # those of every dtype
+    size, group_count = len(optimizer._parameters), len(groups)
 
     def step(optimizer: Optimizer, grads: Any) -> bool:
         if forced() or len(groups) != group_count:
@@ -58,7 +60,7 @@ def fast_step(optimizer: Optimizer) -> Step | None:
         attributes = optimizer.__dict__
         t = attributes["_t"] + 1
         for correct, missed, hyper in corrected:
-            correct(optimizer.corrections(t - missed, hyper), sign)
+            correct(optimizer.corrections(t - missed, hyper), factors)
         run((*sweeps, (attributes.__setitem__, "_t", t)))
         return True
 

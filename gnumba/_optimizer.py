@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from ._clipping import Guard, clip_factor, is_finite, norm_of_gradients
+from ._clipping import Guard, is_finite, norm_of_gradients
 from ._engine import gpu, place
 from ._engine.binding import Binding
 from ._engine.driver import Later
+from ._engine.factor import ONE, Factor, factor
 from ._engine.gpu import Control
 from ._engine.launch import launch
 from ._engine.libraries import has_version, increment_versions
@@ -84,7 +85,6 @@ class Optimizer:
         self._rule = rule
         self._compiled_rule = current(rule)  # as its parts are now; kept whatever becomes of them
         self._flags = {name: _checked_flag(name, flag) for name, flag in flags.items()}
-        self._sign = -1.0 if self._flags.get("maximize") else 1.0  # of the gradients
         self._t = self._skipped = 0
         self._norm: float | Control | None = None
         self._pending: tuple[Later, list[Parameter]] | None = None
@@ -161,11 +161,11 @@ class Optimizer:
         gradients = self._matched(grads)
         views, missing, sparse = self._bind(gradients)  # held to the end: tables know addresses only
         hyper = [group.values_at(self._t) for group in self._groups]
-        factor, control, norm = self._factor(gradients, sparse, scale)
-        if factor is None:
+        by, control, norm = self._factor(gradients, sparse, scale)
+        if by is None:
             self.__dict__.update(_norm=norm, _skipped=self._skipped + 1)
             return
-        work = [(each.part(), self._scalars(each, hyper[each.group], factor)) for each in self._plan + sparse]
+        work = [(each.part(), self._scalars(each, hyper[each.group], by)) for each in self._plan + sparse]
         if self._versioned:
             increment_versions([p.given for p in self._versioned if p not in missing])
         launch(work, control, (self.__dict__.update, self._after(missing, norm, control)))
@@ -285,26 +285,30 @@ class Optimizer:
 
     def _factor(
         self, gradients: tuple[Any, ...], sparse: list[Update], scale: float
-    ) -> tuple[float | None, int, Any]:
-        """What the gradients bound now are multiplied by, None for no step; and their norm if asked for.
+    ) -> tuple[Factor | None, int, Any]:
+        """The gradients' factor, None for no step; where a device's is; and their norm if asked for.
 
         On a device the factor is not known to the host: the second value is then the address of the
         gradients' status there, else 0.
         """
         if not self._guard.looks:
-            return self._sign / scale, 0, None
+            return self._turned(ONE if scale == 1.0 else factor(0.0, -1.0, scale)), 0, None
         limit = self._guard.limit(self._t)
         tables = [table for table, _, _ in self._tables] + [update.table for update in sparse]
         if tables[0].ordinal != HOST:
             control = self._norm_on_device(tables, gradients, scale, limit)
-            return self._sign, int(control.address), control
+            return self._turned(ONE), int(control.address), control
         found, finite = norm_of_gradients(tables, scale)
         if not finite and self._guard.nonfinite == "raise":
             raise self._not_finite(gradients, scale)
         if not finite and self._guard.nonfinite == "skip":
             return None, 0, found
-        factor = 1.0 if self._guard.max_norm is None else clip_factor(found, limit)
-        return self._sign * factor / scale, 0, found
+        by = factor(found, -1.0 if self._guard.max_norm is None else limit, scale)
+        return self._turned(by), 0, found
+
+    def _turned(self, by: Factor) -> Factor:
+        """A factor with the sign for ascent."""
+        return -by if self._flags.get("maximize") else by
 
     def _norm_on_device(
         self, tables: list[Table], gradients: tuple[Any, ...], scale: float, limit: float
@@ -364,12 +368,13 @@ class Optimizer:
                 plan.append(Update(table, rows if len(counts) > 1 else None, group, count))
         return plan
 
-    def _scalars(self, update: Update, hyper: dict[str, Any], factor: float) -> Array:
-        """The rule's scalars for this step, and the gradients' factor."""
+    def _scalars(self, update: Update, hyper: dict[str, Any], by: Factor) -> Array:
+        """The rule's scalars for this step, and the gradients' factors."""
         corrections = self.corrections(self._t + 1 - update.missed, hyper)
+        pair = by.split(update.table.dtype)
         if update.filled_from is hyper:
-            return update.corrected(corrections, factor)
-        return update.filled(hyper, {**self.constants(hyper), **corrections}, factor)
+            return update.corrected(corrections, pair)
+        return update.filled(hyper, {**self.constants(hyper), **corrections}, pair)
 
     def _updates(self, p: Parameter) -> int:
         """How many updates a parameter has had."""

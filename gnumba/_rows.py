@@ -22,17 +22,19 @@ class Rows:
 
     Parameters
     ----------
-    indices : array of int, shape (k,)
+    indices : array of int, shape (k,), or of bool
         Which rows; negative ones count from the end. Rows named more than once have their values
-        summed first, in float64 and in the order given. On a CUDA device they are read from it,
-        which waits; on the host they cost no waiting.
+        summed first, in float64 and in the order given. A mask of bools, one a row of the parameter,
+        names those where it is True. On a CUDA device they are read from it, which waits; on the host
+        they cost no waiting.
     values : array, shape (k, ...)
-        Their gradients, of the parameter's dtype and row shape. Neither is ever written.
+        Their gradients, of the parameter's dtype and row shape; as many as a mask has True. A step
+        writes neither; ``clip_by_global_norm`` and its kin write the values.
 
     Raises
     ------
     TypeError
-        If ``indices`` are no integers, or ``values`` no array of float32 or float64.
+        If ``indices`` are no integers or bools, or ``values`` no array of float32 or float64.
     ValueError
         If ``indices`` are not one-dimensional, or ``values`` has not one entry an index.
 
@@ -53,11 +55,14 @@ class Rows:
         rows = transfer.numbers("indices", indices)
         if rows.size == 0 and not hasattr(indices, "dtype"):
             rows = rows.astype(np.int64)  # an empty list
-        if rows.dtype.kind not in "iu":
-            raise TypeError(f"indices have dtype {rows.dtype}, expected integers")
+        if rows.dtype.kind not in "iub":
+            raise TypeError(f"indices have dtype {rows.dtype}, expected integers, or a mask of bools")
         seen = place.seen("values", values)
         if rows.ndim != 1:
             raise ValueError(f"indices have shape {rows.shape}, expected one axis")
+        self._mask_size = rows.size if rows.dtype.kind == "b" else None
+        if self._mask_size is not None:
+            rows = np.flatnonzero(rows)
         if seen.shape[:1] != rows.shape:
             raise ValueError(f"values have shape {seen.shape}, expected one entry an index, {rows.size}")
         self.indices, self.values = indices, values
@@ -75,20 +80,59 @@ class Rows:
                 f"expected those of its parameter, of shape {parameter.shape}"
             )
         count = len(parameter)
+        if self._mask_size not in (None, count):
+            raise ValueError(
+                f"gradient of {name} has a mask of {self._mask_size} rows as indices, "
+                f"expected one of its parameter's {count}"
+            )
         rows = self._rows
         if rows.size and not (-count <= int(rows.min()) and int(rows.max()) < count):
             wrong = rows[(rows < -count) | (rows >= count)][0]
             raise IndexError(f"gradient of {name} has row {wrong}, expected rows of its {count}")
         rows = rows.astype(np.int64)
         rows[rows < 0] += count
-        return _each_once(rows, dense_rows(self._seen))
+        once, order, starts = _grouped(rows)
+        return once, _summed(self._seen, order, starts)
+
+    def sums(self, name: str) -> Array:
+        """The gradients of the rows that are named, each row once: the values, if none is named twice."""
+        groups = self._groups(name)
+        return self._seen if groups is None else _summed(self._seen, *groups)
+
+    def merged(self, name: str) -> Array | None:
+        """The values, on the host, with a row's sum where it is named first and 0 where it is named again.
+
+        None if they are so already.
+        """
+        groups = self._groups(name)
+        if groups is None:
+            return None
+        order, starts = groups
+        summed = _summed(self._seen, order, starts)
+        made = np.zeros(self._seen.shape, self._seen.dtype)
+        made[order[starts[:-1]]] = transfer.on_host(summed) if isinstance(summed, Remote) else summed
+        return made
+
+    def _groups(self, name: str) -> tuple[Array, Array] | None:
+        """As `_grouped` has them, for a parameter of unknown length; None if no row is named twice.
+
+        ValueError if which are the same depends on it.
+        """
+        rows = self._rows
+        if rows.size and rows.min() < 0 <= rows.max():
+            raise ValueError(
+                f"{name} has rows from the start and, {rows.min()}, from the end of its parameter, "
+                "and two of them may be the same; expected the one kind or the other"
+            )
+        once, order, starts = _grouped(rows.astype(np.int64))
+        return None if once.size == rows.size else (order, starts)
 
     def __repr__(self) -> str:
         return f"Rows({self._rows.size} rows, values of shape {self._seen.shape})"
 
 
 def dense_rows(values: Array) -> Array:
-    """The same values in C order: themselves if they are."""
+    """Values in C order: themselves if they are."""
     if values.flags.c_contiguous:
         return values
     if not isinstance(values, Remote):
@@ -98,18 +142,22 @@ def dense_rows(values: Array) -> Array:
     return dense
 
 
-def _each_once(rows: Array, values: Array) -> tuple[Array, Array]:
-    """The rows in ascending order, and the sums of the values of each."""
+def _grouped(rows: Array) -> tuple[Array, Array, Array]:
+    """The rows, each once and ascending; the order that sorts them; where in it each begins, and the end."""
     order = np.argsort(rows, kind="stable")
-    rows = rows[order]
-    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    ascending = rows[order]
+    first = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] - 1))
+    return ascending[first], order, np.append(first, rows.size)
+
+
+def _summed(values: Array, order: Array, starts: Array) -> Array:
+    """The sums of the values of each row; dense, and in the order in which they were given."""
+    values, counts = dense_rows(values), np.diff(starts)
     if isinstance(values, Remote):
-        return rows[first], gpu.gathered(values, order, np.append(first, rows.size))
-    summed = values[order[first]]
-    counts = np.diff(first, append=rows.size)
+        return transfer.gathered(values, order, starts)
+    summed: Array = values[order[starts[:-1]]]
     several = counts > 1
     if several.any():
-        terms = values[order[np.repeat(several, counts)]].astype(np.float64)
-        starts = np.cumsum(counts[several]) - counts[several]
-        summed[several] = np.add.reduceat(terms, starts, axis=0)
-    return rows[first], summed
+        ends = np.append(0, np.cumsum(counts[several]))
+        summed[several] = transfer.gathered(values, order[np.repeat(several, counts)], ends)
+    return summed

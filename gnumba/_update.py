@@ -73,8 +73,8 @@ class Update:
     def __init__(self, table: Table, rows: set[int] | None, group: int, missed: int) -> None:
         self.table, self.rows, self.group, self.missed = table, rows, group, missed
         names = table.function.scalars
-        self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 1}d").pack_into
-        self.scalars = np.empty(len(names) + 1)
+        self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 2}d").pack_into
+        self.scalars = np.empty(len(names) + 2)
         self._memory: Any = self.scalars.data  # quicker to write to than the array
         self._index = {name: k for k, name in enumerate(names)}
         self.filled_from: Any = None
@@ -83,20 +83,20 @@ class Update:
         """The table, with the gradients that are bound now."""
         return self.table if self.rows is None else self.table.only(self.rows)
 
-    def filled(self, hyper: Any, scalars: Mapping[str, float], factor: float) -> Array:
-        """The rule's scalars as float64, in its order, and the gradients' factor; TypeError for no number.
+    def filled(self, hyper: Any, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
+        """The rule's scalars as float64, in its order, and the gradients' factors; TypeError for no number.
 
         ``hyper`` is what they follow from: while it is the same dict, `corrected` will do.
         """
         try:
-            self._pack(self._memory, 0, *self._of(scalars), factor)
+            self._pack(self._memory, 0, *self._of(scalars), *factors)
         except struct.error:
             raise self._no_numbers(scalars) from None
         self.filled_from = hyper
         return self.scalars
 
-    def corrected(self, scalars: Mapping[str, float], factor: float) -> Array:
-        """All scalars, some of them and the factor replaced; TypeError for no number."""
+    def corrected(self, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
+        """All scalars, some of them and the factors replaced; TypeError for no number."""
         memory, index = self._memory, self._index
         try:
             for name, value in scalars.items():
@@ -104,7 +104,7 @@ class Update:
                     memory[index[name]] = value
         except (TypeError, ValueError):
             raise self._no_numbers(scalars) from None
-        memory[-1] = factor
+        memory[-2], memory[-1] = factors
         return self.scalars
 
     def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from fractions import Fraction
 
 import layouts
 import numba
@@ -12,6 +13,7 @@ from judge import assert_close, assert_same_bits
 from models import assert_equal_models, assert_equal_states, copies, gradients_of, model
 
 import gnumba as gn
+from gnumba._engine.factor import factor
 
 NAN, INF = math.nan, math.inf
 CASES = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
@@ -309,6 +311,85 @@ def test_wrong_grad_scale(scale, kind):
         opt.step(np.ones(2), grad_scale=scale)
     assert opt.t == 0
     assert (p == 0).all()
+
+
+# Factors that a dtype cannot hold, though it holds the gradients and what becomes of them.
+
+
+def exact_factor(norm, limit, scale):
+    """min(1, limit / norm) / scale without rounding, for a norm that is not that of scaled gradients."""
+    norm, scale = Fraction(norm) / Fraction(scale), Fraction(scale)
+    return (min(Fraction(1), Fraction(limit) / norm) if math.isfinite(limit) else 1) / scale
+
+
+EXTREME = {
+    "a factor below float32": ("float32", 3e38, 10_000, 1.0, 1.0),
+    "far below float32": ("float32", 3e38, 1000, 1e-30, 1.0),
+    "scaled and below float32": ("float32", 3e38, 1000, 1e-3, 1e2),
+    "below float64": ("float64", 1e307, 9, 1e-5, 1.0),
+    "far below float64": ("float64", 1e307, 9, 1e-290, 1.0),
+    "scaled and below float64": ("float64", 1e307, 9, 1e-8, 1e3),
+    "a quotient below float64, its product is not": ("float64", 1e10, 9, 1e-305, 1e-5),
+    "beyond float32": ("float32", 1e-38, 9, INF, 1e-40),
+    "beyond float32, subnormal": ("float32", 1e-40, 9, INF, 1e-42),
+    "far beyond float32": ("float32", 1e-38, 9, INF, 1e-70),
+    "beyond float64": ("float64", 1e-307, 9, INF, 1e-309),
+    "beyond float64, subnormal": ("float64", 1e-310, 9, INF, 5e-324),
+    "beyond float32, clipped": ("float32", 1e-38, 9, 1e-3, 1e-45),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREME.values(), ids=EXTREME.keys())
+@pytest.mark.parametrize("lay_out", [np.ascontiguousarray, layouts.gaps], ids=["dense", "gaps"])
+def test_no_digits_are_lost(extreme, lay_out, target, rng):
+    """Every element within two roundings of g · factor, zeros stay zeros, inside the step and in place."""
+    kind, value, size, limit, scale = extreme
+    g = (value * rng.uniform(0.5, 1.0, (size, 2))).astype(kind)
+    g[0] = 0.0
+    g = lay_out(g)
+    norm = gn.global_norm(g)
+    exact = exact_factor(norm, limit, scale)
+    expected = np.array([float(Fraction(float(x)) * exact) for x in g.ravel()]).reshape(g.shape)
+    assert np.isfinite(expected).all()
+    limits = np.finfo(kind)
+    close = {"rtol": 2 * limits.eps, "atol": 2 * limits.smallest_subnormal}
+    with gn.use_target(target):
+        p = np.zeros_like(g)
+        gn.SGD(p, lr=1.0, max_norm=limit).step(g, grad_scale=scale)
+        np.testing.assert_allclose(-p.astype(np.float64), expected, **close)
+        p = np.zeros_like(g)
+        if limit == INF:
+            gn.SGD(p, lr=1.0).step(g, grad_scale=scale)
+            np.testing.assert_allclose(-p.astype(np.float64), expected, **close)
+        elif scale == 1.0:
+            others = [g.copy(), g.copy()]
+            gn.clip_by_global_norm([others[0]], limit)
+            gn.clip_by_norm([others[1]], limit)
+            for other in others:
+                np.testing.assert_allclose(other.astype(np.float64), expected, **close)
+
+
+def test_two_dtypes_have_factors_of_their_own(rng):
+    """3e38 in float32 and 1.0 in float64, clipped together."""
+    a, b = np.full(10_000, 3e38, np.float32), rng.uniform(1e30, 1e31, 5)
+    norm = exact_norm([a, b])
+    p = [np.zeros_like(a), np.zeros_like(b)]
+    gn.SGD(p, lr=1.0, max_norm=1.0).step([a, b])
+    np.testing.assert_allclose(-p[0].astype(float), a.astype(float) / norm, rtol=2e-7)
+    np.testing.assert_allclose(-p[1], b / norm, rtol=1e-15)
+    gn.clip_by_global_norm([a, b], 1.0)
+    assert_same_bits(a, -p[0])
+    assert_same_bits(b, -p[1])
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_a_factor_is_as_it_was_where_it_is_ordinary(kind, rng):
+    """(1, rest) with the bits of (limit / norm) / scale."""
+    for norm, limit, scale in 10.0 ** rng.uniform(-12, 12, (1000, 3)):
+        expected = (limit / norm if norm > limit else 1.0) / scale
+        power, rest = factor(norm, limit, scale).split(np.dtype(kind))
+        assert power * rest == expected
+        assert power == 1.0 or kind == "float32"
 
 
 # inf and nan.

@@ -115,6 +115,32 @@ def test_clipped_steps_are_those_of_the_cpu(dtype, limit):
     assert float(away.grad_norm) == here.grad_norm
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "limit", "scale"),
+    [
+        ("float32", 3e38, 1.0, 1.0),
+        ("float32", 3e38, 1e-3, 1e2),
+        ("float32", 1e-38, None, 1e-40),
+        ("float64", 1e307, 1e-5, 1.0),
+        ("float64", 1e-310, 1e300, 5e-324),
+    ],
+)
+def test_factors_beyond_a_dtype_are_those_of_the_cpu(kind, value, limit, scale):
+    """Dense and with gaps, inside the step and in place; no digit is lost (see test_clipping)."""
+    g = np.full(9000, value, kind) * np.linspace(0.0, 1.0, 9000, dtype=kind)
+    for each in (g, np.repeat(g, 2)[::2]):
+        here, away = np.zeros(9000, kind), FakeArray(np.zeros(9000, kind))
+        gn.SGD(here, lr=1.0, max_norm=limit).step(each, grad_scale=scale)
+        gn.SGD(away, lr=1.0, max_norm=limit).step(FakeArray(each), grad_scale=scale)
+        np.testing.assert_allclose(host(away), here, rtol=2 * np.finfo(kind).eps)
+        assert here[1:].all()
+    if limit and scale == 1.0:
+        theirs = FakeArray(g.copy())
+        gn.clip_by_global_norm([g], limit)
+        gn.clip_by_global_norm([theirs], limit)
+        np.testing.assert_allclose(host(theirs), g, rtol=2 * np.finfo(kind).eps)
+
+
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_skipped_step_changes_nothing_and_is_heard_of_later(cuda, bad):
     params = model("float32")
@@ -458,6 +484,34 @@ def test_clipping_functions():
     np.testing.assert_allclose(m, n, rtol=1e-15)
     np.testing.assert_allclose(c.values, a, rtol=1e-15)
     np.testing.assert_allclose(d.values, b, rtol=1e-15)
+
+
+def test_what_lies_in_gaps_has_no_norm():
+    """An array of every second column, nan between them."""
+    memory = np.full((9, 8), np.nan)
+    memory[:, ::2] = 3.0
+    for clip in (gn.clip_by_global_norm, gn.clip_by_norm):
+        g = FakeArray(memory.copy()[:, ::2])
+        clip(g, 1.0)
+        np.testing.assert_allclose(g.values, np.full((9, 4), 1 / 6), rtol=1e-15)
+
+
+def test_clipping_of_rows():
+    rng = np.random.default_rng(0)
+    indices, values = rng.integers(0, 9, 20), rng.standard_normal((20, 4))
+
+    def run(make):
+        rows, b = gn.Rows(indices, make(values.copy())), make(np.arange(3.0))
+        norms = [float(gn.global_norm([rows, b])), float(gn.clip_by_global_norm([rows, b], 2.5))]
+        gn.clip_by_norm([rows, b], 0.5)
+        norms.append(float(gn.global_norm(rows)))
+        gn.clip_by_value({"rows": rows}, 0.02)
+        return norms, rows.values, b
+
+    (norms, values_here, b), (others, there, c) = run(lambda x: x), run(FakeArray)
+    np.testing.assert_allclose(others, norms, rtol=1e-14)
+    np.testing.assert_allclose(there.values, values_here, rtol=1e-14)
+    np.testing.assert_allclose(c.values, b, rtol=1e-15)
 
 
 def test_init_like_a_device_array():

@@ -10,6 +10,7 @@ from numba.extending import _Intrinsic
 
 import gnumba as gn
 from gnumba._engine import grid, lanes, memory, primitives, sums
+from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
 from gnumba._engine.launch import launch, total_of
 from gnumba._engine.table import BLOCK, Table, address, by_lines
 
@@ -33,7 +34,7 @@ def rows_for(function, dtype, sizes, offsets):
         tuple(misaligned(rng.random(n).astype(dtype) + 0.25, offset(k)) for k in range(len(function.columns)))
         for n, offset in zip(sizes, offsets, strict=True)
     ]
-    scalars = rng.random(len(function.scalars) + function.scaled) + 0.1
+    scalars = rng.random(len(function.scalars) + 2 * function.scaled) + 0.1
     if function.indexed:  # a threshold, and the words of a key
         scalars[0], scalars[-4:] = 2.0**22, (1, 2, 3, 4)
     return rows, scalars
@@ -97,12 +98,13 @@ def test_rows_are_left_alone(dtype):
 def test_a_control_gives_the_factor_and_whether_to_go(dtype):
     rows, scalars = rows_for(gn.rules.adam, dtype, (9, 5000), [lambda k: 0] * 2)
     expected = copied(rows)
-    control = np.array([7.0, 0.3, 0.0, 0.0])
+    control = np.full(CONTROL, 7.0)
+    control[GO], control[FACTORS[dtype] :][:2] = 0.0, (0.5, 0.3)
     run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
     assert_same_rows(rows, expected)
-    control[2] = 1.0
+    control[GO] = 1.0
     run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
-    launch([(Table(gn.rules.adam, expected), np.append(scalars[:-1], 0.3))])
+    launch([(Table(gn.rules.adam, expected), np.append(scalars[:-2], [0.5, 0.3]))])
     assert_same_rows(rows, expected)
 
 
@@ -140,7 +142,11 @@ class Norms:
 
     def __init__(self, slots=1, blocks=3, scale=1.0, limit=-1.0, skip=0):
         self.slots, self.blocks, self.policy = slots, blocks, (scale, limit, skip)
-        self.counter, self.totals, self.control = np.zeros(1, np.int64), np.zeros(3 * slots), np.zeros(4)
+        self.counter, self.totals, self.control = (
+            np.zeros(1, np.int64),
+            np.zeros(3 * slots),
+            np.zeros(CONTROL),
+        )
 
     def take(self, x, slot=0):
         """Of a dense array, which is the second of three columns."""
@@ -172,7 +178,7 @@ def test_norms_have_the_bits_of_the_cpu(size, blocks, dtype):
     x = np.random.default_rng(0).standard_normal(size).astype(dtype)
     norms = Norms(blocks=blocks)
     norms.take(x)
-    assert norms.control.tolist() == [gn.global_norm(x), 1.0, 1.0, 1.0]
+    assert norms.control.tolist() == [gn.global_norm(x)] + [1.0] * 6
     assert norms.counter[0] == 0
     norms.take_strided(np.repeat(x, 2)[::2])
     assert norms.control[0] == gn.global_norm(x)
@@ -213,7 +219,33 @@ def test_norms_of_several_slots(dtype):
 def test_what_follows_from_the_norm(x, policy, control, dtype):
     norms = Norms(**policy)
     norms.take(np.array(x, dtype))
-    np.testing.assert_array_equal(norms.control, control)
+    norm, by, *rest = control
+    np.testing.assert_array_equal(norms.control, [norm, *rest, 1.0, by, 1.0, by])
+
+
+LARGE, SMALL = 3e38, 1e-40
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "policy"),
+    [
+        ("float32", LARGE, {"limit": 1.0}),
+        ("float32", LARGE, {"limit": 1e-5, "scale": 1e3}),
+        ("float32", SMALL, {"scale": 1e-40}),
+        ("float64", 1e307, {"limit": 1e-5}),
+        ("float64", 1e-310, {"scale": 1e-310}),
+    ],
+)
+def test_factors_beyond_what_a_dtype_holds(kind, value, policy):
+    """The device's are the host's, and those of the other dtype too."""
+    x = np.full(7, value, kind)
+    norms = Norms(**policy)
+    norms.take(x)
+    by = factor(norms.control[NORM], policy.get("limit", -1.0), policy.get("scale", 1.0))
+    assert norms.control.tolist()[FACTORS[np.dtype("float32")] :] == [
+        number for dtype in FACTORS for number in by.split(dtype)
+    ]
+    assert by.split(np.dtype(kind))[0] != 1.0
 
 
 @pytest.mark.parametrize(
@@ -224,7 +256,7 @@ def test_inf_and_nan_in_one_of_several_slots(values, dtype):
     for slot, x in enumerate(values):
         norms.take(np.array([x], dtype), slot)
     assert not np.isfinite(norms.control[0])
-    assert norms.control[2:].tolist() == [0.0, 0.0]
+    assert norms.control[[GO, FINITE]].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("size", [1, 2047, 2049, 9999])

@@ -111,6 +111,95 @@ def test_repeated_rows_are_summed_first():
     assert_close(state["v"], [[0.0], [0.001]], np.float32)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 100])
+def test_repeated_rows_are_summed_in_the_order_given(kind, count, rng):
+    """((a + b) + c) + …, in float64; where sums differ by their order."""
+    values = (rng.standard_normal((count, 3)) * 10.0 ** rng.integers(-17, 1, (count, 1))).astype(kind)
+    expected = values[0].astype(np.float64)
+    for value in values[1:]:
+        expected = expected + value
+    p = np.zeros((2, 3), kind)
+    gn.SGD(p, lr=1.0).step(gn.Rows([1] * count, values))
+    assert_same_bits(-p[1], expected.astype(kind))
+    p = np.zeros((1, 1))
+    gn.SGD(p, lr=1.0).step(gn.Rows([0, 0, 0], np.array([[1.0], [2.0**-53], [2.0**-53]])))
+    assert p[0, 0] == -1.0
+
+
+def test_a_mask_names_the_rows_where_it_is_true(rng):
+    """As a list, an array, a tensor."""
+    g, mask = rng.standard_normal((3, 2)), [False, True, True, False, True]
+    expected = np.zeros((5, 2))
+    expected[mask] = -g
+    torch = pytest.importorskip("torch")
+    for indices in (mask, np.array(mask), torch.tensor(mask)):
+        p = np.zeros((5, 2))
+        gn.SGD(p, lr=1.0).step(gn.Rows(indices, g))
+        assert_same_bits(p, expected)
+    gn.SGD(p, lr=1.0).step(gn.Rows([False] * 5, np.zeros((0, 2))))
+    assert_same_bits(p, expected)
+
+
+# Norms of rows, and clipping.
+
+
+def dense(rows, like):
+    """What the rows stand for."""
+    made = np.zeros_like(like)
+    np.add.at(made, np.asarray(rows.indices), rows.values)
+    return made
+
+
+@pytest.mark.parametrize("start", [0, -40], ids=["from the start", "from the end"])
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("lay_out", [np.ascontiguousarray, layouts.gaps], ids=["dense", "gaps"])
+def test_rows_are_clipped_as_what_they_stand_for(start, repeated, lay_out, dtype, rng):
+    """By the norm of all, by their own, by value; a step of the clipped rows is that of the clipped array."""
+    like = np.zeros((40, 6), dtype)
+    indices = (rng.integers(0, 40, 60) if repeated else rng.permutation(40)[:20]) + start
+    values = rng.standard_normal((len(indices), 6)).astype(dtype)
+    other = rng.standard_normal(5).astype(dtype)
+    whole = dense(gn.Rows(indices, values), like)
+    norm = np.sqrt((whole.astype(float) ** 2).sum() + (other.astype(float) ** 2).sum())
+    close = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
+
+    def each():
+        return {"table": gn.Rows(indices, lay_out(values.copy())), "b": [other.copy(), None]}
+
+    grads = each()
+    assert gn.global_norm(grads) == pytest.approx(norm, rel=1e-6)
+    assert_same_bits(grads["table"].values, values)
+    assert gn.clip_by_global_norm(grads, 2 * norm) == pytest.approx(norm, rel=1e-6)
+    assert_same_bits(grads["table"].values, values)
+    assert gn.clip_by_global_norm(grads, 0.5) == pytest.approx(norm, rel=1e-6)
+    np.testing.assert_allclose(dense(grads["table"], like), whole * (0.5 / norm), **close)
+    np.testing.assert_allclose(grads["b"][0], other * (0.5 / norm), **close)
+    grads = each()
+    gn.clip_by_norm(grads, 0.25)
+    own = np.sqrt((whole.astype(float) ** 2).sum())
+    np.testing.assert_allclose(dense(grads["table"], like), whole * (0.25 / own), **close)
+    grads, p = each(), like.copy()
+    gn.clip_by_value(grads, 0.75)
+    np.testing.assert_allclose(dense(grads["table"], like), whole.clip(-0.75, 0.75), **close)
+    gn.SGD(p, lr=1.0).step(grads["table"])
+    assert abs(p).max() == 0.75
+    assert repeated or (abs(grads["table"].values) > 0).all()
+
+
+@pytest.mark.parametrize("clip", [gn.clip_by_global_norm, gn.clip_by_norm, gn.clip_by_value])
+def test_rows_from_both_ends_have_no_norm_without_their_parameter(clip):
+    """-1 may be 3. Nothing has changed."""
+    values, first = np.ones((3, 2)), np.ones(2)
+    for grads in ([first, gn.Rows([3, 0, -1], values)], gn.Rows([3, 0, -1], values)):
+        with pytest.raises(ValueError, match=r"grads.* from the end of its parameter"):
+            clip(grads, 0.5)
+    with pytest.raises(ValueError, match="from the end of its parameter"):
+        gn.global_norm(gn.Rows([0, -1], np.ones((2, 2))))
+    assert (values == 1).all()
+    assert (first == 1).all()
+
+
 def test_no_rows_is_an_update_of_none(rng):
     """It counts, as a gradient of zero rows."""
     p = rng.standard_normal((4, 2))
@@ -168,6 +257,8 @@ WRONG = {
     "a row too far back": ([0, -5], np.zeros((2, 3)), IndexError, "row -5"),
     "another dtype": ([0], np.zeros((1, 3), np.float32), TypeError, "float32"),
     "another row": ([0], np.zeros((1, 2)), ValueError, "(2,)"),
+    "a mask of fewer rows": ([True, False], np.zeros((1, 3)), ValueError, "a mask of 2 rows"),
+    "a mask of more rows": (np.arange(5) == 1, np.zeros((1, 3)), ValueError, "one of its parameter's 4"),
     "another number of axes": ([0], np.zeros(1), ValueError, "()"),
 }
 
@@ -195,7 +286,8 @@ def test_rows_of_a_number():
     ("indices", "values", "kind", "word"),
     [
         ([0.0], np.zeros((1, 3)), TypeError, "float64, expected integers"),
-        ([True], np.zeros((1, 3)), TypeError, "bool"),
+        ([True, False], np.zeros((2, 3)), ValueError, "one entry an index, 1"),
+        ([[True]], np.zeros((1, 3)), ValueError, "(1, 1)"),
         ([[0]], np.zeros((1, 3)), ValueError, "(1, 1)"),
         ([0, 1], np.zeros((1, 3)), ValueError, "2"),
         ([0], [[1.0, 2.0, 3.0]], TypeError, "list"),

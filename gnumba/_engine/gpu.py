@@ -13,6 +13,7 @@ import numpy as np
 from .._rule import Elementwise
 from . import driver, grid, place, sums
 from .driver import Arguments
+from .factor import CONTROL, FINITE, GO, NORM
 from .remote import Remote, uploaded, view
 from .table import BLOCK, Table, address, by_lines, is_dense
 
@@ -172,12 +173,12 @@ def follow(ordinal: int, stream: int, others: Iterable[int]) -> None:
 
 
 class Control:
-    """The norm of gradients and what follows from it, on their device: (norm, factor, go, finite)."""
+    """The norm of gradients and what follows from it, on their device."""
 
     def __init__(self, ordinal: int) -> None:
         self.ordinal, self.turn, self._room = ordinal, Turn(ordinal, 0), 0
-        self._memory = driver.get().allocate(ordinal, 5 * 8)
-        self.address, self._counter = self._memory.address, self._memory.address + 4 * 8
+        self._memory = driver.get().allocate(ordinal, 8 * (CONTROL + 1))
+        self.address, self._counter = self._memory.address, self._memory.address + 8 * CONTROL
         driver.get().zero(ordinal, self._counter, 8, 0)
         driver.get().finish(ordinal)
 
@@ -222,13 +223,13 @@ class Control:
 
     def read(self) -> tuple[float, bool]:
         """The norm and whether it is finite; waits for it."""
-        numbers = np.empty(4)
+        numbers = np.empty(CONTROL)
         driver.get().download(self.ordinal, numbers, self.address)
-        return float(numbers[0]), bool(numbers[3])
+        return float(numbers[NORM]), bool(numbers[FINITE])
 
     def later(self) -> driver.Later:
-        """go, once it is there."""
-        return driver.get().later(self.ordinal, self.address + 2 * 8, self.turn.stream)
+        """Whether work went on, once it is known."""
+        return driver.get().later(self.ordinal, self.address + 8 * GO, self.turn.stream)
 
     def given_to(self, x: Any) -> Any:
         """A copy of the norm as it is now, float64, in an array of shape () of x's kind."""

@@ -18,6 +18,7 @@ from numba import types
 from .._rule import Elementwise
 from . import explain, host
 from .cache import own_symbol
+from .factor import FACTORS, GO
 from .host import Kernel
 from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
 from .memory import fetch, moved, put
@@ -68,14 +69,14 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     """The function over the dense rows of a table: (table, pieces, count, control, scalars).
 
     ``table`` is the address of the rows' addresses, ``pieces`` that of ``count`` rows (k, lo, hi).
-    ``control``, if not 0, is the address of float64 numbers (norm, factor, go, finite): where go is 0.0
-    nothing is done, and the factor takes the place of the last scalar of a function with ``scaled``.
+    ``control``, if not 0, is the address of the float64 numbers that `sums` writes: where go is 0.0 nothing
+    is done; the factors for this dtype take the place of the last two scalars of a function with ``scaled``.
     """
     span, numbers, factored = _span(function, dtype), host.like_scalars(function), _factored(function, dtype)
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
-        if control != 0 and fetch(np.int64, (control,), 2)[0] == 0:
+        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
             return
         constants = factored(first(scalars, numbers), control)
         piece = block  # no range() here and below: its length takes a division, half of such a kernel's code
@@ -117,7 +118,7 @@ def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     columns = (0,) * len(function.columns)
 
     def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
-        if control != 0 and fetch(np.int64, (control,), 2)[0] == 0:
+        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
             return
         constants = factored(first(scalars, numbers), control)
         for i in range(block * size + rank, count, blocks * size):
@@ -216,8 +217,11 @@ def _each_of_four(one: Kernel) -> Kernel:
 
 
 def _factored(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
-    """``factored(scalars, control)``: the scalars with the control's factor, if there is a control."""
-    kind = dtype.type
+    """``factored(scalars, control)``: the scalars with the control's two factors, if there is a control.
+
+    The last scalar stays a factor: it has the sign.
+    """
+    kind, power = dtype.type, FACTORS[dtype]
     if not function.scaled:
         return numba.njit(own_symbol(lambda scalars, control: scalars), **OPTIONS)
 
@@ -226,6 +230,7 @@ def _factored(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     def factored(scalars, control):
         if control == 0:
             return scalars
-        return ending(scalars, kind(fetch(np.float64, (control,), 1)[0]))
+        rest = kind(fetch(np.float64, (control,), power + 1)[0]) * scalars[-1]
+        return ending(scalars, (kind(fetch(np.float64, (control,), power)[0]), rest))
 
     return factored

@@ -55,7 +55,8 @@ def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
 
     ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
     the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
-    ``scalars`` are float64, in the order of ``function.scalars``, and last the factor of one with ``scaled``.
+    ``scalars`` are float64, in the order of ``function.scalars``, and last the two factors (power, rest)
+    of one with ``scaled``: see `factor`.
     """
     return _compiled(_sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST)
 
@@ -351,7 +352,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 
 def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
-    """The scalar function as loops call it: on elements and scalars, the last the factor if there is one."""
+    """The scalar function as loops call it: on elements and scalars, the last two its factors."""
     scalar = specialized(function, dtype).dispatcher
     if not function.scaled:
         return scalar
@@ -359,14 +360,14 @@ def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     @numba.njit(forceinline=True, **OPTIONS)  # whatever its size, as the function itself
     @own_symbol
     def scaled(p, g, *others):
-        return scalar(p, g * others[-1], *others[:-1])
+        return scalar(p, g * others[-2] * others[-1], *others[:-2])
 
     return scaled
 
 
 def like_scalars(function: Elementwise) -> tuple[int, ...]:
     """A tuple as long as the scalars that a kernel is given."""
-    return (0,) * (len(function.scalars) + function.scaled)
+    return (0,) * (len(function.scalars) + 2 * function.scaled)
 
 
 def pickers(function: Elementwise) -> tuple[Any, Any]:

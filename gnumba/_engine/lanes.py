@@ -116,10 +116,14 @@ def first(typing, values, like):
 
 @intrinsic
 def ending(typing, values, last):
-    """A tuple with another last item."""
+    """A tuple with other last items."""
 
     def generate(context, builder, signature, args):
-        return builder.insert_value(args[0], args[1], len(values) - 1)
+        made = args[0]
+        for j in range(len(last)):
+            item = builder.extract_value(args[1], j)
+            made = builder.insert_value(made, item, len(values) - len(last) + j)
+        return made
 
     return values(values, last), generate
 

@@ -13,6 +13,7 @@ from numba import types
 from .._rule import Elementwise
 from . import host
 from .cache import own_symbol
+from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
 from .host import Kernel
 from .lanes import barrier, first, fresh, held, hold, listed, shared, ticket
@@ -27,6 +28,8 @@ SCALES = (1.0, 2.0**-600, 2.0**600)  # squares of float64 that overflow or under
 PER_SLOT = len(SCALES)
 SUMMED = host.BLOCK
 PARTS = 256
+_factor, _split = functions(lambda function: numba.njit(own_symbol(function), **OPTIONS))
+(FACTORS32, FACTORS64), (BOUND32, BOUND64) = FACTORS.values(), BOUNDS.values()
 part_sums, whole_block, block_values, parts = map(shared, (BLOCK // 16 + 16, BLOCK, SUMMED, PARTS))
 
 
@@ -370,9 +373,9 @@ def _norm_of(totals, slot):
 @numba.njit(**OPTIONS)
 @own_symbol
 def _finish(totals, slots, control, scale, limit, skip):
-    """Write (norm, factor, go, finite): the norm of all slots over ``scale``, and what follows from it.
+    """Write the norm of all slots over ``scale``, and what follows from it.
 
-    ``limit`` < 0 stands for none. go is 0 where ``skip`` is not and the norm is inf or nan.
+    ``limit`` is −1 for none. Work goes on unless ``skip`` is not 0 and the norm is inf or nan.
     """
     norm = _norm_of(totals, 0)
     for slot in range(1, slots):
@@ -382,10 +385,13 @@ def _finish(totals, slots, control, scale, limit, skip):
         norm = large * math.sqrt(fma(ratio, ratio, 1.0)) if large == large else large
     norm /= scale
     finite = abs(norm) < math.inf
-    factor = limit / norm if norm > limit and limit >= 0.0 else 1.0
-    if not finite and limit >= 0.0:
-        factor = math.nan
-    put(np.float64, (control,), 0, norm)
-    put(np.float64, (control,), 1, factor / scale)
-    put(np.float64, (control,), 2, 0.0 if skip != 0 and not finite else 1.0)
-    put(np.float64, (control,), 3, 1.0 if finite else 0.0)
+    put(np.float64, (control,), NORM, norm)
+    put(np.float64, (control,), GO, 0.0 if skip != 0 and not finite else 1.0)
+    put(np.float64, (control,), FINITE, 1.0 if finite else 0.0)
+    mantissa, exponent = _factor(norm, limit, scale)
+    power, rest = _split(mantissa, exponent, BOUND32)
+    put(np.float64, (control,), FACTORS32, power)
+    put(np.float64, (control,), FACTORS32 + 1, rest)
+    power, rest = _split(mantissa, exponent, BOUND64)
+    put(np.float64, (control,), FACTORS64, power)
+    put(np.float64, (control,), FACTORS64 + 1, rest)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._rule import Elementwise
-from . import gpu, place
+from . import gpu, grid, place, sums
 from .launch import Scalars, launch_row
 from .remote import Remote, downloaded
+from .table import address
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,6 +49,18 @@ def filled(x: Array, value: float) -> Array:
 def on_host(x: Array) -> Array:
     """A copy in host memory; waits for a device."""
     return downloaded(x) if isinstance(x, Remote) else x.copy()
+
+
+def gathered(values: Array, order: Array, starts: Array) -> Array:
+    """Sums of rows of dense values, ``values[order[starts[r]:starts[r + 1]]]``, in float64 and in order."""
+    if isinstance(values, Remote):
+        return gpu.gathered(values, order, starts)
+    out = np.empty((len(starts) - 1, *values.shape[1:]), values.dtype)
+    numbers = [np.ascontiguousarray(each, np.int64) for each in (order, starts)]
+    width = int(np.prod(values.shape[1:], dtype=np.int64))
+    where = (address(values), *map(address, numbers), len(out), width, address(out))
+    grid.native(sums.gathered(values.dtype))(1, *where)
+    return out
 
 
 def numbers(name: str, x: Any) -> Array:

@@ -1,11 +1,16 @@
 """What clipping does to an element of a gradient; nan stays nan."""
 
-__all__ = ["clipped", "scaled", "taken"]
+__all__ = ["clipped", "scaled", "scaled_in_parts", "taken"]
 
 
 def scaled(g, factor):
     """g·factor."""
     return g * factor
+
+
+def scaled_in_parts(g, power, rest):
+    """g·power·rest, for a factor that is the product of two numbers."""
+    return g * power * rest
 
 
 def taken(old, g):
