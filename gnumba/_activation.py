@@ -90,6 +90,11 @@ class Activation(Elementwise):
         return tuple(function for function in made if function is not None)
 
     @property
+    def functions_on_device(self) -> tuple[Elementwise, ...]:
+        """What is compiled for it where arrays live on a GPU."""
+        return self.functions
+
+    @property
     def rule(self) -> Scalar:
         """The scalar Python function that this was made from."""
         return self.fn
@@ -374,6 +379,16 @@ class PReLU(Activation):
             Elementwise(self._derivative.fn, ("x", "alpha"), ("y",)),
             Elementwise(both, ("dy", "x", "alpha"), ("dx", "share")),
         )
+
+    @property
+    def functions(self) -> tuple[Elementwise, ...]:
+        """What is compiled for one α: f, f′ and the backward rule with the sum of dL/dα."""
+        return (*self._by_number[:2], self._summed)
+
+    @property
+    def functions_on_device(self) -> tuple[Elementwise, ...]:
+        """The same where arrays live on a GPU: every element's share of dL/dα is summed afterwards."""
+        return self._by_number
 
     @overload  # type: ignore[override]
     def __call__(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...

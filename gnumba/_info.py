@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import llvmlite.binding
-import numpy as np
 
 from ._activation import Activation
 from ._dropout import Dropout
@@ -30,7 +31,11 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values by name; ``python -m gnumba info`` prints it.
+        Plain values by name; ``python -m gnumba info`` prints it. ``"threads"``: numba's, but no more than
+        this process has CPUs by its affinity mask and its container's quota. ``"cache_folder"``:
+        where kernels are kept, the first that is the user's own and writable of ``$GNUMBA_CACHE_DIR``,
+        ``$XDG_CACHE_HOME/gnumba`` or ``~/.cache/gnumba``, and a folder among the temporary files.
+        Kernels that nobody has read for 90 days are deleted, and the longest unread beyond 256 MiB.
 
     Examples
     --------
@@ -47,10 +52,9 @@ def info() -> dict[str, Any]:
         "cpu": llvmlite.binding.get_host_cpu_name(),
         "simd_bits": _simd_bits(),
         "threads": threads.count(),
-        "threading_layer": threads.layer()
-        or ("tbb, when first needed" if threads.load_tbb() else "chosen by numba when first needed"),
+        "threading_layer": _layer(),
         "cuda": driver.devices() if not driver.missing() else f"not usable: {driver.missing()}",
-        "cache_folder": str(cache.folder()) if cache.folder() else "none: no folder is private and writable",
+        "cache_folder": str(cache.folder() or "none: no folder is private and writable"),
         "parallel_from_bytes": threads.parallel_from(),
         "parallel_from_bytes_transcendental": threads.parallel_from() // 4,
     }
@@ -64,7 +68,7 @@ def inspect(
     Parameters
     ----------
     rule : Rule or Activation
-        An activation shows its forward kernel.
+        An activation shows its forward kernel for dense arrays, a rule the one for all its parameters.
     target : {"cpu", "parallel", "cuda"}
         What it is compiled for; ``"cuda"`` needs no GPU, only the extras ``gnumba[cuda13,inspect]``.
     dtype : {"float32", "float64"}
@@ -90,10 +94,11 @@ def inspect(
     ['asm', 'llvm']
     """
     function, made = current(_function(rule)), place.checked_dtype(dtype)
+    flat = isinstance(function, (Activation, Dropout))
     if host.checked_target(target, TARGETS) != "cuda":
-        return host.inspect(function, made, target)
+        return host.inspect(function, made, threads.usable(target), flat=flat)
     _check_compiler()
-    kernel = grid.flat if isinstance(function, (Activation, Dropout)) else grid.sweep
+    kernel = grid.flat if flat else grid.sweep
     return device.report(kernel(function, made), device.arch_of(cc))
 
 
@@ -107,36 +112,41 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
     dtype : {"float32", "float64"}
         The arrays' dtype.
     target : {"cpu", "parallel", "cuda"}, optional
-        ``"cpu"`` and ``"parallel"`` by default. ``"cuda"`` is for the GPUs that are here; where there
-        are none, for compute capability 9.0.
+        ``"cpu"`` and ``"parallel"`` by default; where there is one thread only, both are ``"cpu"``.
+        ``"cuda"`` is for the GPUs that are here; where there are none, for compute capability 9.0.
+
+    See Also
+    --------
+    python -m gnumba precompile : everything that gnumba has, for images of containers.
 
     Examples
     --------
     >>> import gnumba as gn
     >>> gn.precompile(gn.relu, target="cpu")
     """
+    for make in kernels(optimizer_or_activation, dtype, target):
+        make()
+
+
+def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> list[Callable[[], Any]]:
+    """What `precompile` does, a call a kernel."""
     made = place.checked_dtype(dtype)
-    targets = host.TARGETS if target is None else (host.checked_target(target, TARGETS),)
+    flat = isinstance(thing, (Activation, Dropout))
+    thing = current(thing) if isinstance(thing, Activation) else thing
+    functions = thing.functions if flat else _functions(thing)
     if target == "cuda":
-        _precompile_cuda(optimizer_or_activation, made)
-    elif isinstance(optimizer_or_activation, (Activation, Dropout)):
-        for function in current(optimizer_or_activation).functions:
-            host.flat(function, made)  # one kernel serves both targets
-    else:
-        for function in _functions(optimizer_or_activation):
-            for each in targets:
-                host.sweep(function, made, each)
-
-
-def _precompile_cuda(thing: Any, dtype: np.dtype[Any]) -> None:
-    _check_compiler()
-    if isinstance(thing, (Activation, Dropout)):
-        bodies = [grid.flat(function, dtype) for function in current(thing).functions]
-    else:
-        bodies = [grid.sweep(function, dtype) for function in _functions(thing)]
-    for arch in driver.architectures():
-        for body in bodies:
-            device.cubin(body, arch)
+        _check_compiler()
+        on_device = thing.functions_on_device if isinstance(thing, Activation) else functions
+        bodies = [(grid.flat if flat else grid.sweep)(function, made) for function in on_device]
+        return [
+            functools.partial(device.cubin, body, arch) for arch in driver.architectures() for body in bodies
+        ]
+    asked = host.TARGETS if target is None else (host.checked_target(target, TARGETS),)
+    targets = dict.fromkeys(map(threads.usable, asked))
+    if not flat:
+        return [functools.partial(host.sweep, f, made, each) for f in functions for each in targets]
+    makers = {"cpu": host.flat, "parallel": host.shared_flat}
+    return [functools.partial(makers[each], f, made) for f in functions for each in targets]
 
 
 def _check_compiler() -> None:
@@ -162,6 +172,13 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _layer() -> str:
+    if threads.count() == 1:
+        return "none: one thread"
+    later = "tbb, when first needed" if threads.load_tbb() else "chosen by numba when first needed"
+    return threads.layer() or later
 
 
 def _simd_bits() -> int:

@@ -52,7 +52,7 @@ class Binding:
             self._choose_exporters(gradients)
         if k > 0 or not self._seen_first:
             at = self._exporters_at  # not by `_bind`: a call takes longer than the look at a gradient
-            k = _binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+            k = binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
         return k if k == len(gradients) else self._bind_foreign(held, gradients, k)
 
     def _bind_foreign(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
@@ -72,7 +72,7 @@ class Binding:
 
     def _bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
         at = self._exporters_at
-        return _binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+        return binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
 
     def _learn(self, kind: type) -> bool:
         """Whether gradients of a type turn out to describe themselves."""
@@ -138,7 +138,7 @@ def _lies(x: Any) -> tuple[Any, ...]:
 
 
 @functools.cache
-def _binder() -> Kernel:
+def binder() -> Kernel:
     signature = (INT64_TABLE, INT64_LIST, INT64_LIST, *(types.int64,) * 4)
     return compiled(_bind, signature, nogil=False)  # it reads what others may change
 

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 import types
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
 VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)
 SUFFIX = ".kernel"
 UNREAD_FOR = 90 * 24 * 3600  # seconds after which a file that nobody read is deleted
+LARGEST = 2**28  # bytes of all kernels together, some five thousand
 
 
 class KernelCache(_Cache):
@@ -129,23 +132,47 @@ Parfor.__hash__ = lambda self: id(self) ^ _TOKEN
 
 
 def folder() -> Path | None:
-    """Where kernels are kept: the first of these that is this user's own and writable, or None."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "gnumba"
-    return _first_usable(
-        os.environ.get("GNUMBA_CACHE_DIR", ""), str(Path(__file__).parent / "__pycache__"), str(home)
-    )
+    """Where kernels are kept: the first of these that is this user's own and writable, or None.
+
+    ``$GNUMBA_CACHE_DIR``, the user's cache (``$XDG_CACHE_HOME`` or ``~/.cache``), a folder of the user's
+    in the one for temporary files. Not beside the code: what is there would outlive an uninstallation.
+    """
+    return _first_usable(os.environ.get("GNUMBA_CACHE_DIR", ""), os.environ.get("XDG_CACHE_HOME", ""))
 
 
 @functools.cache
-def _first_usable(*candidates: str) -> Path | None:
-    for candidate in filter(None, candidates):
-        path = Path(candidate)
-        with contextlib.suppress(OSError):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=path).close()
-            if _is_private(path):
-                return path
-    return None
+def _first_usable(chosen: str, users: str) -> Path | None:
+    refusal = _refusal(Path(chosen)) if chosen else None
+    if chosen and not refusal:
+        return Path(chosen)
+    found = next((path for path in _default_folders(users) if not _refusal(path)), None)
+    if refusal:
+        used = f"They are kept in {str(found)!r}" if found else "They are not kept"
+        warnings.warn(
+            f"GNUMBA_CACHE_DIR is {chosen!r}, where compiled kernels cannot be kept: {refusal}. {used}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _default_folders(users: str) -> Iterator[Path]:
+    """The user's cache and, where there is no home or it cannot be written, the temporary folder."""
+    with contextlib.suppress(RuntimeError):  # neither HOME nor an entry among the system's users
+        yield Path(users or Path("~/.cache").expanduser()) / "gnumba"
+    with contextlib.suppress(OSError):  # no folder for temporary files either
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        yield Path(tempfile.gettempdir()) / f"gnumba-{user}"
+
+
+def _refusal(path: Path) -> str | None:
+    """Why kernels cannot be kept in a folder, which is made if it is not there."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        return f"{error.strerror or error}"
+    return None if _is_private(path) else "others own it or may write there, and a cache is code"
 
 
 def _is_private(path: Path) -> bool:
@@ -156,13 +183,21 @@ def _is_private(path: Path) -> bool:
 
 
 def _sweep_out(home: Path) -> None:
-    """Delete kernels that nobody has read, and what killed writers left, for a long time."""
-    before = time.time() - UNREAD_FOR
+    """Delete what nobody has read for a long time, and what killed writers left; then the longest unread,
+    until the rest is no larger than it may be."""
+    files = []
     for path in home.iterdir():
+        if path.suffix in (SUFFIX, ".tmp"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    before, left = time.time() - UNREAD_FOR, sum(size for _, size, _ in files)
+    for read_at, size, path in sorted(files):
+        if read_at >= before and left <= LARGEST:
+            break
+        left -= size
         with contextlib.suppress(OSError):
-            status = path.stat()
-            if path.suffix in (SUFFIX, ".tmp") and max(status.st_atime, status.st_mtime) < before:
-                path.unlink()
+            path.unlink()
 
 
 class UnknownPartError(TypeError):

@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import prange, types
+from numba.core import config
 
 from .._rule import Elementwise
 from . import explain, threads
@@ -427,6 +428,7 @@ def compiled(
 
 def dispatcher(fn: Kernel, target: str, *, nogil: bool = True) -> Any:
     """numba's, for a kernel: what Python calls."""
+    check_compiler()
     return numba.njit(
         own_symbol(fn),
         parallel=target == "parallel",
@@ -436,9 +438,22 @@ def dispatcher(fn: Kernel, target: str, *, nogil: bool = True) -> Any:
     )
 
 
-def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
-    """The sweep as compiled, afresh: LLVM and assembly."""
-    kernel = dispatcher(_sweep(function, dtype), target)
-    signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
+def check_compiler() -> None:
+    """Raise RuntimeError if numba has been told not to compile."""
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "gnumba runs what numba compiles, and NUMBA_DISABLE_JIT=1 forbids it to: unset that variable. "
+            "(A rule called on numbers, rule(p, g, ...), runs as plain Python either way)"
+        )
+
+
+def inspect(function: Elementwise, dtype: np.dtype[Any], target: str, *, flat: bool) -> dict[str, str]:
+    """A kernel as compiled, afresh, LLVM and assembly: the one over dense arrays, or the sweep."""
+    if flat:
+        loop = (_flat if target == "cpu" else _shared_flat)(function, dtype)
+        signature = (*(types.int64,) * (3 if target == "cpu" else 2), FLOAT64_LIST)
+    else:
+        loop, signature = _sweep(function, dtype), (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
+    kernel = dispatcher(loop, target)
     kernel.compile(signature)
     return {"llvm": kernel.inspect_llvm(signature), "asm": kernel.inspect_asm(signature)}

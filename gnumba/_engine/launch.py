@@ -71,8 +71,10 @@ def _calls(table: Table, target: str, scalars: Scalars, control: int) -> list[Ca
     """The calls that run a table: a sweep over its dense rows, a walk over each other row."""
     if target == "cuda":
         return gpu.calls(table, scalars, control)
-    sweep, pieces, first = table.ready(target)
-    made: list[Call] = [(sweep, table.addresses, pieces, first, scalars)]
+    made: list[Call] = []
+    if len(table.strided) < len(table.rows):
+        sweep, pieces, first = table.ready(target)
+        made.append((sweep, table.addresses, pieces, first, scalars))
     if table.strided:
         walk, shares = host.walk(table.function, table.dtype, target), threads.shares(target)
         for row in table.strided.values():
@@ -92,6 +94,8 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
     model, kernels = known
     kernel = kernels.get(function)
     if kernel is None:
+        if not arrays[0].flags.forc:
+            return False  # before a kernel is made to say so
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
     result = kernel(id(arrays), model, place.one_core_below(), scalars)
     if result == DONE:

@@ -17,7 +17,7 @@ from numba.extending import overload
 from numba.np.ufunc.dufunc import DUFunc
 
 from .._rule import Elementwise, Rule
-from . import driver, host
+from . import driver, host, threads
 from .host import checked_target, specialized
 from .snapshot import current
 from .specialize import OPTIONS, refuse_widening
@@ -30,7 +30,8 @@ def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
     """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
     if checked_target(target, TARGETS) == "cuda":
         driver.get()  # or what is missing, in words
-    return _ufunc(current(function), target, output)
+    host.check_compiler()
+    return _ufunc(current(function), threads.usable(target), output)
 
 
 @functools.cache
