@@ -129,6 +129,19 @@ memory: share of the bandwidth of a loop that only reads and writes; above 100 %
 Other columns: gnumba's time over that library's, in a process of its own whose malloc keeps its pages."""
 
 
+def disagreement(times: Times) -> str:
+    """A sentence if a library's time for some work is twice as long in one round as in another; else nothing."""
+    spreads = {
+        (max(each) / min(each), f"{name}, {work.label}, {work.on}")
+        for name, taken in times.items()
+        for work, each in taken.items()
+    }
+    factor, where = max(spreads)
+    if factor < 2.0:
+        return ""
+    return f"The machine was busy: rounds differ by up to {factor:.1f} times ({where}). Measure again."
+
+
 def table(times: Times, title: str, works: Sequence[Work]) -> Table:
     """A row a work: gnumba's time and share of the memory's bandwidth, and its time over each other's."""
     from rich import box
@@ -228,6 +241,8 @@ def run(
     versions = ", ".join(f"{name} {about['versions'][name]}" for name in ("gnumba", "numpy", "numba"))
     machine = f"{about['cpu']}, {about['threads']} threads, probe {probed:.0f} GB/s"
     console.out(f"{machine}; {versions}", highlight=False)
+    if busy := disagreement(times):
+        console.out(busy, highlight=False)
     if plot_to is not None:
         plot(times, together, plot_to)
         console.out(f"Plot: {plot_to}", highlight=False)

@@ -261,6 +261,15 @@ def test_a_ratio_is_of_the_same_round():
     assert _bench.share(times, work) == pytest.approx(work.nbytes * 1e-6 / 1.0)
 
 
+@pytest.mark.parametrize(("taken", "busy"), [([1.0, 1.9], False), ([1.0, 40.0, 1.0], True)])
+def test_rounds_that_disagree_are_reported(taken, busy):
+    """By the library and the work that differ most: their ratios are not to be believed."""
+    work = Work("Adam", SMALL)
+    said = _bench.disagreement({"gnumba": {work: [1.0, 1.1]}, "PyTorch": {work: taken}})
+    assert bool(said) == busy
+    assert not busy or f"40.0 times (PyTorch, Adam, {SMALL})" in said
+
+
 def test_a_process_of_its_own():
     """What a worker prints is what the bench reads; gnumba's ends with the probe."""
     work = Work("SGD", SMALL)

@@ -512,8 +512,8 @@ except TypeError as error:
         assert "'wide' would compute in float64" in python("-c", code, GNUMBA_CACHE_DIR=tmp_path)
 
 
-def test_the_readme_runs(tmp_path, monkeypatch):
-    """Its Python blocks, in their order, and the loops learn."""
+def test_the_readme_runs(tmp_path, monkeypatch, capsys):
+    """Its Python blocks, in their order; the loops learn, and print losses that say so."""
     monkeypatch.chdir(tmp_path)
     scope, limits = {}, {"opt": 0.1, "plan": 0.8}  # mean squared errors; a constant has 1
     for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL):
@@ -522,9 +522,21 @@ def test_the_readme_runs(tmp_path, monkeypatch):
             act, params = gn.relu if "plan" in scope else gn.silu, scope["params"]
             y = act(scope["x"] @ params["w1"]) @ params["w2"]
             assert np.mean((y - scope["target"]) ** 2) < limits.pop("plan" if "plan" in scope else "opt")
+            losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+            assert len(losses) >= 3
+            assert losses[-1] < losses[0]
     assert not limits
     assert gn.load_checkpoint("run.safetensors", scope["params"], scope["plan"]) == {"epoch": 99}
+    assert scope["average"].keys() == scope["params"].keys()
     assert scope["opt"].rule is gn.registry.pop("lion")
+
+
+def test_the_readme_installs_from_the_clone():
+    """Nothing is on an index yet: every pip command there names this folder."""
+    commands = re.findall(r"pip install [^`\n#]*", (ROOT / "README.md").read_text("utf-8"))
+    assert commands
+    for command in commands:
+        assert re.search(r'"?(\.|/path/to/gnumba)(\[|"| |$)', command.strip()), command
 
 
 def test_kernels_of_several_processes_keep_apart(tmp_path):
