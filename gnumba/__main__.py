@@ -122,7 +122,14 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
     add("--activation", default.activation, "NAME", ", ".join(activations), choices=activations)
     add("--epochs", default.epochs, "N", "rounds over the images", type=whole_from(1))
     add("--batch-size", default.batch_size, "N", "images a step", type=whole_from(1))
-    add("--seed", default.seed, "N", "of the split, the first weights and the batches", type=whole_from(0))
+    add(
+        "--seed",
+        default.seed,
+        "N",
+        "the first: of the split, the weights and the batches",
+        type=whole_from(0),
+    )
+    add("--seeds", default.seeds, "N", "trials of each optimizer", type=whole_from(1))
     add("--out", PICTURE, "PATH", "the picture: a file that ends in .png, or a folder", type=picture)
 
 

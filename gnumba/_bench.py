@@ -130,7 +130,7 @@ Other columns: gnumba's time over that library's, in a process of its own whose 
 
 
 def disagreement(times: Times) -> str:
-    """A sentence if a library's time for some work is twice as long in one round as in another; else nothing."""
+    """A sentence if some time is twice as long in one round as in another, else nothing."""
     spreads = {
         (max(each) / min(each), f"{name}, {work.label}, {work.on}")
         for name, taken in times.items()

@@ -1,4 +1,4 @@
-"""The demo: a multilayer perceptron learns to read handwritten digits, once with each optimizer.
+"""The demo: a multilayer perceptron learns to read digits, with each optimizer and from several seeds.
 
 Forward and backward are NumPy, activations and optimizers gnumba's. scikit-learn (the data), tqdm,
 rich and matplotlib are imported when used: they come with the extra ``demo``.
@@ -40,6 +40,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "Adam": {"lr": 0.003},
     "AdamW": {"lr": 0.003, "weight_decay": 0.05},
 }
+TARGET = 0.97  # the accuracy to which steps are counted
 COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # for the colour-blind too
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu", "silu")
 
@@ -49,9 +50,10 @@ class Options:
     """What each optimizer is tried with."""
 
     activation: str = "relu"
-    epochs: int = 40
+    epochs: int = 20
     batch_size: int = BATCH_SIZE
-    seed: int = 0  # of the split, the first weights and the batches
+    seed: int = 0  # the first; of the split, the first weights and the batches
+    seeds: int = 3  # trials, each from a seed of its own
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,11 @@ def make_optimizer(name: str, network: Network, batch_size: int) -> gn.Optimizer
     return made
 
 
-def train(network: Network, optimizer: gn.Optimizer, data: Data, options: Options) -> Iterator[float]:
+def train(
+    network: Network, optimizer: gn.Optimizer, data: Data, options: Options, seed: int
+) -> Iterator[float]:
     """Train, and yield the loss of each step."""
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(seed)
     for _ in range(options.epochs):
         for rows in batches(len(data.x), options.batch_size, rng):
             loss, gradients = network.loss_and_gradients(data.x[rows], data.labels[rows])
@@ -178,67 +182,96 @@ def train(network: Network, optimizer: gn.Optimizer, data: Data, options: Option
 
 
 @dataclass(frozen=True)
-class Result:
-    """How an optimizer did."""
+class Trial:
+    """One training."""
 
-    optimizer: str
     lr: float
     losses: Array  # one a step
-    accuracy: float  # on the test images
+    checked: Array  # after which steps the accuracy was measured
+    accuracies: Array  # then, on the test images
     seconds: float
     slopes: Array  # PReLU's, of all hidden units; none for other activations
 
+    @property
+    def reached(self) -> float:
+        """The steps until the accuracy was `TARGET`; inf if it never was."""
+        return float(min(self.checked[self.accuracies >= TARGET], default=math.inf))
 
-def trial(name: str, data: Data, options: Options, bar: tqdm[Any]) -> Result:
-    """Train with one optimizer, from the weights and with the batches that all of them get."""
-    network = Network(options.activation, options.seed)
+
+def trial(name: str, data: Data, options: Options, seed: int, bar: tqdm[Any]) -> Trial:
+    """Train with one optimizer, from the weights and with the batches that all of them get from this seed."""
+    network = Network(options.activation, seed)
     optimizer = make_optimizer(name, network, options.batch_size)
     bar.set_description(f"{name:9}")
-    losses = []
-    start = time.perf_counter()
-    for loss in train(network, optimizer, data, options):
+    steps, losses, checked, accuracies = steps_of(data, options), [], [], []
+    every, seconds, start = max(1, steps // options.epochs // 4), 0.0, time.perf_counter()
+    for loss in train(network, optimizer, data, options, seed):
         losses.append(loss)
         bar.update()
-    seconds = time.perf_counter() - start
-    accuracy = network.accuracy(data.test_x, data.test_labels)
+        if len(losses) % every == 0 or len(losses) == steps:
+            seconds += time.perf_counter() - start
+            checked.append(len(losses))
+            accuracies.append(network.accuracy(data.test_x, data.test_labels))
+            start = time.perf_counter()
     slopes = np.concatenate([*network.slopes.values(), []])
-    return Result(name, optimizer.lr, np.array(losses), accuracy, seconds, slopes)
+    return Trial(optimizer.lr, np.array(losses), np.array(checked), np.array(accuracies), seconds, slopes)
 
 
-def compile_kernels(names: Sequence[str], data: Data, options: Options) -> float:
+def steps_of(data: Data, options: Options) -> int:
+    """The steps of a training."""
+    return options.epochs * math.ceil(len(data.x) / options.batch_size)
+
+
+def compile_kernels(names: Sequence[str], data: Data, options: Options, bar: tqdm[Any]) -> float:
     """Take a step with each optimizer on a network thrown away; the seconds it took.
 
     So compiling, or loading what an earlier process compiled, stays out of the times in the table.
     """
     start = time.perf_counter()
     network = Network(options.activation, options.seed)
-    for name in names:
-        next(train(network, make_optimizer(name, network, options.batch_size), data, options))
+    bar.set_description(f"compiling {options.activation}")
     network.accuracy(data.test_x, data.test_labels)
+    bar.update()
+    for name in names:
+        bar.set_description(f"compiling {name}")
+        next(train(network, make_optimizer(name, network, options.batch_size), data, options, options.seed))
+        bar.update()
     return time.perf_counter() - start
 
 
-def table(results: Sequence[Result], title: str, caption: str) -> Table:
-    """The results, one a row."""
+Results = dict[str, list[Trial]]  # an optimizer's trials, one a seed
+
+
+def table(results: Results, title: str, caption: str) -> Table:
+    """An optimizer a row: medians of its trials; of the steps to `TARGET`, the least and the most too."""
     from rich import box
     from rich.table import Table
 
     made = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_style="bold", caption_style="dim")
-    made.add_column("optimizer")
-    learned = ["slopes α"] if any(result.slopes.size for result in results) else []
-    for heading in ("lr", "test accuracy", "last loss", "time", "steps/s", *learned):
+    made.add_column("optimizer", no_wrap=True)
+    learned = ["slopes α"] if any(each.slopes.size for trials in results.values() for each in trials) else []
+    for heading in ("lr", f"steps to {TARGET:.0%}", "test accuracy", "last loss", "steps/s", *learned):
         made.add_column(heading, justify="right")
-    for result in results:
+    for name, trials in results.items():
+        slopes = np.concatenate([each.slopes for each in trials])
         made.add_row(
-            result.optimizer,
-            f"{result.lr:g}",
-            f"{result.accuracy:.4f}",
-            f"{smooth(result.losses)[-1]:.1e}",
-            f"{result.seconds:.2f} s",
-            f"{len(result.losses) / result.seconds:,.0f}",
-            *[f"{result.slopes.min():.2f}–{result.slopes.max():.2f}" for _ in learned],
+            name,
+            f"{trials[0].lr:g}",
+            spread([each.reached for each in trials]),
+            f"{np.median([each.accuracies[-1] for each in trials]):.4f}",
+            f"{np.median([smooth(each.losses)[-1] for each in trials]):.1e}",
+            f"{sum(len(each.losses) for each in trials) / sum(each.seconds for each in trials):,.0f}",
+            *[f"{slopes.min():.2f}–{slopes.max():.2f}" for _ in learned],
         )
     return made
+
+
+def spread(steps: Sequence[float]) -> str:
+    """The median, and from the least to the most; "never" where training ended before."""
+    shown = [
+        "never" if math.isinf(each) else f"{each:.0f}" for each in (np.median(steps), min(steps), max(steps))
+    ]
+    return shown[0] if len(steps) == 1 else f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
 def smooth(losses: Array) -> Array:
@@ -247,25 +280,28 @@ def smooth(losses: Array) -> Array:
     return np.convolve(losses, window, "same") / np.convolve(np.ones(len(losses)), window, "same")
 
 
-def plot(results: Sequence[Result], title: str, path: Path) -> None:
-    """Draw the loss curves: every step faint, its running mean over it."""
+def plot(results: Results, title: str, path: Path) -> None:
+    """Draw the loss, and the accuracy up to where it is good: means over the seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 5.0), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)  # draws without a screen, and leaves the user's backend as it is
-    axes = figure.add_subplot(
-        title=title, xlabel="step", ylabel="training loss (cross-entropy)", yscale="log"
-    )
+    figure.suptitle(title)
+    losses, accuracies = figure.subplots(1, 2)
     colours = dict(zip(OPTIMIZERS, COLOURS, strict=True))
-    for result in results:
-        steps, colour = np.arange(1, len(result.losses) + 1), colours[result.optimizer]
-        label = f"{result.optimizer} ({result.accuracy:.1%})"
-        axes.plot(steps, result.losses, color=colour, alpha=0.15, linewidth=0.5)
-        axes.plot(steps, smooth(result.losses), color=colour, linewidth=1.8, label=label)
-    axes.legend(title="test accuracy", frameon=False)
-    axes.grid(alpha=0.25, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+    for name, trials in results.items():
+        loss = np.mean([smooth(each.losses) for each in trials], axis=0)
+        accuracy = np.mean([each.accuracies for each in trials], axis=0)
+        losses.plot(np.arange(1, len(loss) + 1), loss, color=colours[name], linewidth=1.8, label=name)
+        accuracies.plot(trials[0].checked, accuracy, color=colours[name], linewidth=1.8)
+    losses.set(xlabel="step", ylabel="training loss (cross-entropy)", yscale="log")
+    accuracies.set(xlabel="step", ylabel="test accuracy", xscale="log", ylim=(TARGET - 0.12, 1.0))
+    accuracies.axhline(TARGET, color="black", linewidth=0.8, linestyle=":")
+    losses.legend(frameon=False)
+    for axes in (losses, accuracies):
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png")
 
 
@@ -280,24 +316,25 @@ def run(names: Sequence[str], options: Options, out: Path) -> None:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
     from tqdm import tqdm
 
-    data = load_data(options.seed)
-    steps = options.epochs * math.ceil(len(data.x) / options.batch_size)
+    data = {seed: load_data(seed) for seed in range(options.seed, options.seed + options.seeds)}
+    first = data[options.seed]
+    steps = steps_of(first, options) * len(data) * len(names)
     # BLAS on one thread: on products as small as these its threads mostly wait for one another.
     with (
         threadpool_limits(1, user_api="blas"),
-        tqdm(total=steps * len(names), desc="compiling", unit="step") as bar,
+        tqdm(total=1 + len(names) + steps, desc="compiling", unit="step") as bar,
     ):
-        compiling = compile_kernels(names, data, options)
-        results = [trial(name, data, options, bar) for name in names]
+        compiling = compile_kernels(names, first, options, bar)
+        results = {name: [trial(name, data[seed], options, seed, bar) for seed in data] for name in names}
 
     layers = "-".join(map(str, SIZES))
     title = f"Digits: {layers} perceptron, {options.activation}"
-    images = f"{len(data.x):,} training and {len(data.test_x)} test images"
+    images = f"{len(first.x):,} training and {len(first.test_x)} test images"
     caption = (
         f"{images}, epochs: {options.epochs}, batch size: {options.batch_size}\n"
-        f"compiling took another {compiling:.1f} s"
+        f"medians of {len(data)} seeds (least–most); compiling took another {compiling:.1f} s"
     )
     console = Console()
     console.print(table(results, title, caption))
     plot(results, title, out)
-    console.out(f"Loss curves: {out}", highlight=False)
+    console.out(f"Curves: {out}", highlight=False)
