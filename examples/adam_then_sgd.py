@@ -1,6 +1,6 @@
 """Adam for a fast start, SGD for the rest: plans of two phases beside Adam alone and SGD alone.
 
-pip install "gnumba[demo]"
+pip install ".[demo]"
 python examples/adam_then_sgd.py
 
 A sigmoid network with two hidden layers learns to read handwritten digits, in each way from the same

@@ -1,6 +1,6 @@
 """A recurrent network that writes: the same training with and without gradient clipping.
 
-pip install "gnumba[demo]"
+pip install ".[demo]"
 python examples/clipped_rnn.py
 
 The text is the King James Bible where Debian's `bible` is installed (apt install bible-kjv), otherwise

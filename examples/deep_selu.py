@@ -1,6 +1,6 @@
 """Sixty-four layers: SELU keeps mean 0 and variance 1, ReLU does not; and which of them learn.
 
-pip install "gnumba[demo]"
+pip install ".[demo]"
 python examples/deep_selu.py
 
 SELU with LeCun normal weights, with and without alpha dropout, beside ReLU with He's weights and with

@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's handwritten digits, forward and backward written out.
 
-pip install gnumba scikit-learn
+pip install ".[demo]"
 python examples/digits.py
 """
 

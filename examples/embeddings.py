@@ -1,6 +1,6 @@
 """Word vectors by AdaGrad, whose steps touch only the rows of the words at hand.
 
-pip install "gnumba[demo]"
+pip install ".[demo]"
 python examples/embeddings.py
 
 The text is the King James Bible where Debian's `bible` is installed (apt install bible-kjv), otherwise

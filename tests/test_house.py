@@ -532,9 +532,10 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_readme_installs_from_the_clone():
-    """Nothing is on an index yet: every pip command there names this folder."""
-    commands = re.findall(r"pip install [^`\n#]*", (ROOT / "README.md").read_text("utf-8"))
-    assert commands
+    """Nothing is on an index yet: every pip command there, and in the examples, names this folder."""
+    texts = [path.read_text("utf-8") for path in (ROOT / "README.md", *ROOT.glob("examples/*.py"))]
+    commands = [command for text in texts for command in re.findall(r"pip install [^`\n#]*", text)]
+    assert len(commands) >= len(texts)
     for command in commands:
         assert re.search(r'"?(\.|/path/to/gnumba)(\[|"| |$)', command.strip()), command
 
