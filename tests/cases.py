@@ -132,6 +132,29 @@ def one_an_activation():
     return one_each(ACTIVATIONS, lambda case: case.act.name)
 
 
+def kernel_shape(function):
+    """All of a function that the templates of kernels look at; what they compute is no part of it."""
+    at = function.columns.index
+    columns = len(function.columns), tuple(map(at, function.reads)), tuple(map(at, function.writes))
+    return *columns, bool(function.scalars), function.scaled, function.indexed
+
+
+def one_a_kernel_shape():
+    """The first case of each kind of update rule that is another kernel but for what it computes.
+
+    For tests of what the templates do: layouts, alignment, shares of the work. A kernel takes a second
+    to compile, and each rule's formula has its own tests.
+    """
+    return one_each(one_a_rule(), lambda case: kernel_shape(rule_of(case)))
+
+
+def one_an_activation_shape():
+    """The first case of each kind of activation: by its kernels' shapes, and by ways back from y."""
+    return one_each(
+        one_an_activation(), lambda case: (*map(kernel_shape, functions_of("", case.act).values()),)
+    )
+
+
 def rule_of(case):
     """The update rule that the optimizer of a case uses."""
     return case.make(np.zeros(1), **case.hyper).rule
@@ -150,3 +173,5 @@ for _case in one_an_activation():
     FUNCTIONS |= functions_of(_case.act.name, _case.act)
 for _kind in (gn.dropout, gn.alpha_dropout):
     FUNCTIONS |= functions_of(_kind.name, _kind)
+# One of each kernel's shape.
+SHAPED = dict(one_each(FUNCTIONS.items(), lambda pair: kernel_shape(pair[1])))

@@ -8,7 +8,7 @@ import layouts
 import numba
 import numpy as np
 import pytest
-from cases import OPTIMIZERS, one_a_class
+from cases import OPTIMIZERS, one_a_class, one_a_kernel_shape
 from judge import assert_close, assert_same_bits
 from models import assert_equal_models, assert_equal_states, copies, gradients_of, model
 
@@ -217,7 +217,7 @@ def test_a_clipped_step_is_the_step_of_clipped_gradients(case, dtype, target, rn
     assert_equal_states(clipped.state_dict(), plain.state_dict())
 
 
-@EACH_CLASS
+@pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
 @pytest.mark.parametrize("lay_out", [layouts.fortran, layouts.gaps, layouts.unaligned])
 def test_clipping_any_layout(case, lay_out, target, rng):
     """Of parameter and gradient, against float64 formulas."""

@@ -16,9 +16,9 @@ from gnumba._engine import driver, grid
 from gnumba._engine.remote import DeviceArray
 
 DTYPES = ("float32", "float64")
-OPTIMIZERS = [pytest.param(case, id=str(case)) for case in cases.OPTIMIZERS]
-RULES = [pytest.param(case, id=case.make.__name__) for case in cases.one_a_rule()]
-ACTIVATIONS = [pytest.param(case, id=str(case)) for case in cases.ACTIVATIONS]
+SHAPES = [cases.rule_of(case) for case in cases.one_a_kernel_shape()]
+OPTIMIZERS = [pytest.param(case, id=str(case)) for case in cases.OPTIMIZERS if cases.rule_of(case) in SHAPES]
+ACTIVATIONS = [pytest.param(case, id=str(case)) for case in cases.one_an_activation_shape()]
 
 
 @pytest.fixture(autouse=True)
