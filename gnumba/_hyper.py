@@ -91,6 +91,11 @@ def is_fixed(given: Any) -> bool:
     return all(is_number(item) for item in (given if isinstance(given, tuple) else (given,)))
 
 
+def is_scheduled(given: Any) -> bool:
+    """Whether a hyperparameter, or an item of it, is a function of the step."""
+    return any(map(callable, given if isinstance(given, tuple) else (given,)))
+
+
 def generator(rng: Any) -> np.random.Generator:
     """The generator that is given, or one from a seed."""
     try:

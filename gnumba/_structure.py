@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ._hyper import ANY, Range, fixed, is_fixed, value_at
+from ._hyper import ANY, Range, fixed, is_fixed, is_scheduled, value_at
 from ._suggest import nearest
 
 
@@ -50,7 +50,7 @@ class Group(MutableMapping[str, Any]):
                 f"{nearest(key, names)}"
             )
         value = fixed(value)
-        if is_fixed(value):
+        if not is_scheduled(value):
             value_at(0, key, value, self._ranges[key])
         self._items[key], self._fixed = value, None
 
