@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import reference
 
 import gnumba as gn
@@ -146,6 +147,19 @@ def one_a_kernel_shape():
     to compile, and each rule's formula has its own tests.
     """
     return one_each(one_a_rule(), lambda case: kernel_shape(rule_of(case)))
+
+
+def on_each_target(cases):
+    """Parameters ``case`` and ``target``: every case on one core, and on all cores one a kernel's shape.
+
+    A rule's kernels for one core and for all have the same inner loop; how the work is dealt to the cores
+    does not depend on what that computes.
+    """
+    shapes = [*map(rule_of, one_a_kernel_shape()), *(case.act for case in one_an_activation_shape())]
+    chosen = [case for case in cases if isinstance(case, ActivationCase) and case.act in shapes]
+    chosen += [case for case in cases if isinstance(case, OptimizerCase) and rule_of(case) in shapes]
+    pairs = [(case, "cpu") for case in cases] + [(case, "parallel") for case in chosen]
+    return pytest.mark.parametrize(("case", "target"), pairs, ids=str)
 
 
 def one_an_activation_shape():

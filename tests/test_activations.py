@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 import reference
-from cases import ACTIVATIONS, one_an_activation
+from cases import ACTIVATIONS, on_each_target, one_an_activation
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 
 import gnumba as gn
@@ -51,7 +51,7 @@ def dx_of(case, dy, x, **given):
 # Against the formulas.
 
 
-@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+@on_each_target(ACTIVATIONS)
 def test_follows_its_formula(case, dtype, target):
     """f(x) from the smallest to the largest x."""
     x = arguments(dtype)
@@ -67,7 +67,7 @@ def test_derivative_follows_its_formula(case, dtype):
     assert_close(case.act.derivative(x, **case.hyper), expected, dtype, scale=1.0)
 
 
-@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+@on_each_target(ACTIVATIONS)
 def test_backward_is_dy_times_the_derivative(case, target, rng):
     """In one pass."""
     x, dy = near_arguments(rng, (2, 1001), np.float32)

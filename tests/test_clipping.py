@@ -8,7 +8,7 @@ import layouts
 import numba
 import numpy as np
 import pytest
-from cases import OPTIMIZERS, one_a_class, one_a_kernel_shape
+from cases import OPTIMIZERS, on_each_target, one_a_class, one_a_kernel_shape
 from judge import assert_close, assert_same_bits
 from models import assert_equal_models, assert_equal_states, copies, gradients_of, model
 
@@ -199,7 +199,7 @@ def test_wrong_input_to_clipping(clip, grads, limit, kind, word):
 # Inside the step.
 
 
-@CASES
+@on_each_target(OPTIMIZERS)
 def test_a_clipped_step_is_the_step_of_clipped_gradients(case, dtype, target, rng):
     """Bit for bit, over several steps, some clipped and some not; gradients are not written."""
     params = model(rng, dtype)
@@ -402,7 +402,7 @@ def spoiled(grads, where, value):
     return made
 
 
-@EACH_CLASS
+@on_each_target(one_a_class())
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("where", ["w", "b", "scale"])
 @pytest.mark.parametrize("limit", [None, 1.0])
