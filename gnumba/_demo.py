@@ -50,7 +50,7 @@ class Options:
     """What each optimizer is tried with."""
 
     activation: str = "relu"
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = BATCH_SIZE
     seed: int = 0  # the first; of the split, the first weights and the batches
     seeds: int = 3  # trials, each from a seed of its own
