@@ -1,7 +1,8 @@
 """A compiler's refusal of a user's function as one sentence with the line of the user's file.
 
 What is known here of numba beyond its documented names: the event "numba:compile", whose data hold
-the dispatcher, and an error's ``msg`` and ``loc``. Without them a sentence names the function alone.
+the dispatcher and whose ``_exc_details`` the error; an error's ``msg`` and ``loc`` (without them a
+sentence names the outermost function alone); a dispatcher's ``get_call_template`` and ``overloads``.
 """
 
 from __future__ import annotations
@@ -31,18 +32,32 @@ def check(function: Elementwise, specialized: Specialized) -> None:
 
     The error that numba gave for the innermost function at fault is the cause.
     """
-    kind = numba.from_dtype(specialized.dtype)
-    elements = (kind,) * (len(function.reads) + len(function.scalars))
-    failures = _Failures()
+    try:
+        result = _result(function, specialized)
+    except Exception:
+        _refuse(function, specialized.dtype)
+        raise
+    if not _is_made_of(result, len(function.writes)):
+        raise TypeError(_returned(function, specialized.dispatcher.py_func, result)) from None
+
+
+def _refuse(function: Elementwise, dtype: Any) -> None:
+    """Compile it anew, as dispatchers remember failures but not of what, and say what fails."""
+    specialized, failures = Specialized(function.fn, dtype), _Failures()
     try:
         with event.install_listener("numba:compile", failures):
-            specialized.dispatcher.compile((types.int64,) * function.indexed + elements)
+            _result(function, specialized)
     except Exception as error:
         sentence, cause = _explained(function, failures.first, error, specialized)
         raise TypeError(sentence) from cause
-    result = specialized.dispatcher.nopython_signatures[-1].return_type
-    if not _is_made_of(result, len(function.writes)):
-        raise TypeError(_returned(function, specialized.dispatcher.py_func, result)) from None
+
+
+def _result(function: Elementwise, specialized: Specialized) -> Any:
+    """The type that the function returns for elements and scalars of its dtype."""
+    kind, dispatcher = numba.from_dtype(specialized.dtype), specialized.dispatcher
+    elements = (kind,) * (len(function.reads) + len(function.scalars))
+    folded = dispatcher.get_call_template((types.int64,) * function.indexed + elements, {})[2]
+    return dispatcher.overloads[tuple(folded)].signature.return_type
 
 
 class _Failures(event.Listener):
@@ -54,7 +69,7 @@ class _Failures(event.Listener):
     def on_start(self, event: Any) -> None: ...
 
     def on_end(self, event: Any) -> None:
-        error = (getattr(event, "exc_details", None) or (None, None))[1]
+        error = (getattr(event, "_exc_details", None) or (None, None))[1]
         dispatcher = event.data["dispatcher"]
         if error is None:
             if self.first and self.first[0] is dispatcher:  # tried again with other types

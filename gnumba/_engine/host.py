@@ -19,7 +19,7 @@ from numba.core import config
 
 from .._rule import Elementwise
 from . import explain, threads
-from .cache import KernelCache, UnknownPartError, own_symbol
+from .cache import KernelCache, own_symbol
 from .memory import cast, fetch, moved, pick, put, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .specialize import OPTIONS, Specialized, refuse_widening
@@ -397,10 +397,6 @@ def explaining(function: Elementwise, *dtypes: np.dtype[Any]) -> Iterator[None]:
     """Say of a function that the compiler refuses what is wrong with it, in one sentence."""
     try:
         yield
-    except UnknownPartError as error:
-        raise TypeError(
-            f"{function.title} uses {error.part!r}, expected numbers, arrays, functions and modules"
-        ) from error
     except Exception:
         for dtype in dtypes:
             explain.check(function, specialized(function, dtype))

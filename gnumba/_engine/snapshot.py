@@ -74,11 +74,12 @@ class Snapshot:
         return all(array.tobytes() == values for array, values in self._arrays)
 
     def fingerprint(self) -> Any:
-        """A name for what the clones compute; one of its own where that cannot be told."""
+        """A name for what the clones compute."""
         try:
             return tuple(map(cache.fingerprint, self.functions))
-        except TypeError:
-            return self
+        except cache.UnknownPartError as error:
+            reason = f"uses {error.part!r}, expected numbers, arrays, functions and modules"
+            raise self._refused(self.functions[0], reason) from None
 
     def _function(self, fn: types.FunctionType) -> types.FunctionType:
         if fn in self._open:
