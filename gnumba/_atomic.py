@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import secrets
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 WINDOWS = sys.platform == "win32"  # which neither deletes nor renames an open file
 
@@ -24,13 +24,24 @@ def write_whole(path: str | bytes | os.PathLike[str], pieces: Iterable[bytes | m
     mode of a file that is there is kept, that of a new one follows the umask. After an OSError
     the file is as it was.
     """
-    target = os.path.realpath(os.fsdecode(path))
+    given, target = os.fsdecode(path), os.path.realpath(os.fsdecode(path))
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(errno.EINVAL, "Not a regular file", target)
+    if not os.path.exists(os.path.dirname(target)):
+        raise FileNotFoundError(errno.ENOENT, "Its folder does not exist", given)
     _remove_leftovers(target)
-    file, temporary = _temporary(target)
+    while not _written(target, _temporary(target), pieces, given):
+        pass
+    _settle(os.path.dirname(target))
+
+
+def _written(target: str, temporary: str, pieces: Iterable[bytes | memoryview], given: str) -> bool:
+    """Write a file under another name and rename it; False, and nothing done, if that name was taken away."""
     try:
-        with file:
+        with open(temporary, "xb") as file:
+            _mark_in_use(file.fileno())
+            if not os.path.exists(temporary):
+                return False  # another writer came before the mark, and took it for a leftover
             if os.path.exists(target):
                 shutil.copymode(target, temporary)
             file.writelines(pieces)
@@ -40,29 +51,38 @@ def write_whole(path: str | bytes | os.PathLike[str], pieces: Iterable[bytes | m
                 file.close()
             os.replace(temporary, target)
     except BaseException as error:
-        with contextlib.suppress(OSError):
+        if isinstance(error, OSError) and error.filename == temporary:
+            error.filename = given
+        try:
             os.unlink(temporary)
+        except FileNotFoundError:  # it was not made yet, or has the target's name already
+            raise error from None
+        except OSError:
+            pass
         error.add_note(f"{target} is as it was before")
         raise
-    _settle(os.path.dirname(target))
+    return True
 
 
-def _temporary(target: str) -> tuple[BinaryIO, str]:
-    """A new file beside the target, marked as in use, and its name."""
+def _temporary(target: str) -> str:
+    """A new name beside the target."""
     folder, name = os.path.split(target)
-    while True:
-        path = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
-        file = open(path, "xb")  # noqa: SIM115
-        _mark_in_use(file.fileno())
-        if os.path.exists(path):
-            return file, path
-        file.close()  # another writer came before the mark, and took it for a leftover
+    return os.path.join(folder, f"{_prefix(name)}{secrets.token_hex(8)}.tmp")
+
+
+def _prefix(name: str) -> str:
+    """How the names of temporary files of that target begin: all of it, or a digest of a long one.
+
+    Names have at most 255 bytes, on some file systems 143.
+    """
+    encoded = os.fsencode(name)
+    return f".{name}." if len(encoded) <= 100 else f".{hashlib.sha256(encoded).hexdigest()[:32]}."
 
 
 def _remove_leftovers(target: str) -> None:
     """Delete the temporary files of this target whose writers were killed."""
     folder, name = os.path.split(target)
-    for path in Path(folder).glob(f".{glob.escape(name)}.{'[0-9a-f]' * 16}.tmp"):
+    for path in Path(folder).glob(f"{glob.escape(_prefix(name))}{'[0-9a-f]' * 16}.tmp"):
         with contextlib.suppress(OSError):
             _delete_unless_in_use(path)
 

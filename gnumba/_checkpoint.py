@@ -10,9 +10,9 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from ._atomic import write_whole
 from ._engine import place
 from ._engine.libraries import count_writes
 from ._engine.transfer import assign
-from ._packing import check_json, dense, packed, unpacked
+from ._hyper import load_all
+from ._packing import as_json, dense, packed, unpacked
+from ._signals import uninterrupted
 from ._structure import named
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -30,25 +32,27 @@ PathLike = str | bytes | os.PathLike[str]
 
 VERSION = 1
 START = b'{"__metadata__":{"gnumba":"{\\"sha256\\":\\"'  # of every checkpoint, after 8 bytes of length
+STATES = "optimizer", "also"  # which a file may lack
 LONGEST = 100_000_000  # header that safetensors reads
 DIGITS = slice(8 + len(START), 8 + len(START) + 64)
 
 
 class Stateful(Protocol):
-    """An optimizer, as far as a checkpoint knows it."""
+    """An optimizer, or whatever else has a state, as far as a checkpoint knows it."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> Any: ...
 
-    def load_state_dict(self, state: Mapping[str, Any], /) -> None: ...
+    def load_state_dict(self, state: Any, /) -> Any: ...
 
 
 def save_checkpoint(
-    path: PathLike,
+    path: PathLike | BinaryIO,
     params: Any,
-    optimizer: Stateful,
+    optimizer: Stateful | None = None,
     *,
     rng: np.random.Generator | None = None,
     extra: Any = None,
+    also: Mapping[str, Stateful] | None = None,
 ) -> None:
     """Save a training run to one safetensors file, whole or not at all.
 
@@ -59,18 +63,24 @@ def save_checkpoint(
 
     Parameters
     ----------
-    path : str or path
+    path : str, path or binary file
         The file, usually ``*.safetensors``; through a link, the file it leads to. One that is
-        there is replaced and its mode kept. What a killed save left beside it is removed.
+        there is replaced and its mode kept. What a killed save left beside it is removed. To an
+        open file (``open(..., "wb")``, ``io.BytesIO``) the same bytes are written where it stands:
+        that they arrive whole is up to whoever opened it.
     params : array, list, tuple, dict, or list of groups
         The parameters, usually the optimizer's; float32 or float64, wherever they live.
-    optimizer : Optimizer
+    optimizer : Optimizer, optional
         Or anything else with a ``state_dict()`` of dicts, lists, tuples, arrays, numbers, strings
-        and None, and a ``load_state_dict``.
+        and None, and a ``load_state_dict``. Without one the weights alone are saved.
     rng : numpy.random.Generator, optional
         Its state is saved too, for any bit generator. (Not how many children it has spawned.)
     extra : JSON value, optional
         What else is worth keeping: dicts with string keys, lists, strings, numbers, bools, None.
+        NumPy's scalars come back as Python's.
+    also : dict, optional
+        Other objects with a ``state_dict`` and a ``load_state_dict`` by name: ``{"ema": ema}``,
+        ``{"batches": batches}``.
 
     Raises
     ------
@@ -89,45 +99,54 @@ def save_checkpoint(
     ...     sorted(load_file(f"{folder}/run.safetensors"))
     ['optimizer/state/w/v', 'params/w']
     """
-    check_json("extra", extra)
-    _check_stateful(optimizer)
+    extra = as_json("extra", extra)
+    _stateful(optimizer, also)
     arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
     tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
-    content = {
-        "sha256": "0" * 64,
-        "version": VERSION,
-        "optimizer": packed("optimizer", optimizer.state_dict(), tensors),
-        "rng": packed("rng", None if rng is None else _bits(rng).state, tensors),
-        "extra": extra,
-    }
+    content: dict[str, Any] = {"sha256": "0" * 64, "version": VERSION}
+    if optimizer is not None:
+        content["optimizer"] = packed("optimizer", optimizer.state_dict(), tensors)
+    content["rng"] = packed("rng", None if rng is None else _bits(rng).state, tensors)
+    content["extra"] = extra
+    if also:
+        content["also"] = packed("also", {name: each.state_dict() for name, each in also.items()}, tensors)
     data = _serialized(tensors, content)
     view = memoryview(data)
-    write_whole(path, (view[: DIGITS.start], _digits(data), view[DIGITS.stop :]))
+    pieces = view[: DIGITS.start], _digits(data), view[DIGITS.stop :]
+    if isinstance(path, (str, bytes, os.PathLike)):
+        write_whole(path, pieces)
+    else:
+        _write_to(path, pieces)
 
 
 def load_checkpoint(
-    path: PathLike,
+    path: PathLike | BinaryIO,
     params: Any,
-    optimizer: Stateful,
+    optimizer: Stateful | None = None,
     *,
     rng: np.random.Generator | None = None,
+    also: Mapping[str, Stateful] | None = None,
 ) -> Any:
     """Load a training run into the arrays, the optimizer and the generator that are there.
 
-    All is read and checked before the first of them changes. Training then goes on with the bits
-    that it would have had. Loading takes memory for the file twice.
+    All is read and checked before the first of them changes, and then an interrupt (Ctrl-C) waits until
+    all have changed. Training goes on with the bits that it would have had. Loading takes memory for the
+    file twice.
 
     Parameters
     ----------
-    path : str or path
-        A file that ``save_checkpoint`` has written.
+    path : str, path or binary file
+        A file that ``save_checkpoint`` has written; an open one is read from where it stands to its end.
     params : array, list, tuple, dict, or list of groups
         What to write to, in place: names, shapes and dtypes as saved, layouts and places of any
         kind. Usually the arrays that the optimizer updates; others are filled all the same.
-    optimizer : Optimizer
+    optimizer : Optimizer, optional
         Of the same rule, groups and names; its numbers are restored, its schedules go on at ``t``.
+        Without one the weights alone are read, from any checkpoint.
     rng : numpy.random.Generator, optional
         With a bit generator of the kind saved. Without it, a saved state is passed over.
+    also : dict, optional
+        Objects that take up the states saved under their names; others are passed over.
 
     Returns
     -------
@@ -138,7 +157,7 @@ def load_checkpoint(
     ------
     ValueError
         If the file is damaged, no checkpoint or of an unknown version, or does not fit: names,
-        shapes, dtypes, rule, bit generator. Nothing has changed then.
+        shapes, dtypes, rule, bit generator; or holds no state for what is given. Nothing has changed then.
     OSError
         If the file cannot be read.
 
@@ -155,18 +174,24 @@ def load_checkpoint(
     >>> w, opt.t
     (array([1., 2.]), 0)
     """
-    _check_stateful(optimizer)
+    others = _stateful(optimizer, also)
     arrays = place.check_updated("parameter", named(params)).arrays
     tensors, content = _read(path)
     _check_parameters(arrays, tensors)
     if rng is not None:
         _check_generator(rng, content["rng"])
-    optimizer.load_state_dict(content["optimizer"])
-    count_writes(named(params).values())
-    for name, array in arrays.items():
-        assign(array, tensors[f"params/{name}"])
-    if rng is not None:
-        _bits(rng).state = content["rng"]
+    states = _states_of(others, content, _name_of(path))
+    with uninterrupted():
+        if len(states) > 1:
+            load_all(states)
+        elif states:
+            ((each, state),) = states
+            each.load_state_dict(state)
+        count_writes(named(params).values())
+        for name, array in arrays.items():
+            assign(array, tensors[f"params/{name}"])
+        if rng is not None:
+            _bits(rng).state = content["rng"]
     return content["extra"]
 
 
@@ -187,13 +212,36 @@ def _serialized(tensors: dict[str, Array], content: dict[str, Any]) -> bytes:
     return data
 
 
-def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
+def _write_to(file: Any, pieces: Iterable[bytes | memoryview]) -> None:
+    """All bytes to an open file, which may take fewer at a time."""
+    for piece in pieces:
+        left = memoryview(piece)
+        while left.nbytes:
+            taken = file.write(left)
+            left = left[left.nbytes if taken is None else taken :]
+
+
+def _name_of(path: Any) -> str:
+    return (
+        os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(getattr(path, "name", path))
+    )
+
+
+def _bytes_of(path: Any) -> bytes:
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return Path(os.fsdecode(path)).read_bytes()
+    data = path.read()
+    if not isinstance(data, bytes):
+        raise TypeError(f"path is {path!r}, which gives {type(data).__name__}, expected a file of bytes")
+    return data
+
+
+def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the content of a sound checkpoint."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    name = os.fsdecode(path)
-    data = Path(name).read_bytes()
+    name, data = _name_of(path), _bytes_of(path)
     try:
         if data[DIGITS] != _digits(data):
             raise ValueError("it is damaged, its SHA-256 is not the one written in it")
@@ -202,11 +250,8 @@ def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
         if content["version"] != VERSION:
             raise ValueError(f"its version is {content['version']!r}, expected {VERSION}")
         tensors = load(data)
-        return tensors, {
-            "optimizer": unpacked(content["optimizer"], tensors),
-            "rng": unpacked(content["rng"], tensors),
-            "extra": content["extra"],
-        }
+        states = {name: unpacked(content[name], tensors) for name in STATES if name in content}
+        return tensors, states | {"rng": unpacked(content["rng"], tensors), "extra": content["extra"]}
     except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{name} cannot be loaded: {error}") from error
 
@@ -250,9 +295,32 @@ def _check_generator(rng: np.random.Generator, state: Any) -> None:
         raise ValueError(f"rng is {rng}, expected {kind}, as saved") from error
 
 
-def _check_stateful(optimizer: Stateful) -> None:
-    if not hasattr(optimizer, "state_dict") or not hasattr(optimizer, "load_state_dict"):
-        raise TypeError(f"optimizer is of type {type(optimizer).__name__}, expected one with a state_dict")
+def _stateful(optimizer: Any, also: Any) -> dict[tuple[str, ...], Stateful]:
+    """What has a state, by the names under which a file holds it; TypeError for what has none."""
+    if also is not None and not (isinstance(also, Mapping) and all(isinstance(name, str) for name in also)):
+        raise TypeError(f"also is {also!r}, expected a dict of objects by name")
+    found: dict[tuple[str, ...], Any] = {} if optimizer is None else {("optimizer",): optimizer}
+    found |= {("also", name): each for name, each in (also or {}).items()}
+    for names, each in found.items():
+        if not hasattr(each, "state_dict") or not hasattr(each, "load_state_dict"):
+            shown = names[0] if len(names) == 1 else f"also[{names[1]!r}]"
+            raise TypeError(f"{shown} is of type {type(each).__name__}, expected one with a state_dict")
+    return found
+
+
+def _states_of(
+    objects: Mapping[tuple[str, ...], Stateful], content: Mapping[str, Any], name: str
+) -> list[tuple[Stateful, Any]]:
+    """Each object and its state in the file; ValueError if the file lacks one."""
+    found = []
+    for names, each in objects.items():
+        state: Any = content
+        for key in names:
+            if not isinstance(state, Mapping) or key not in state:
+                raise ValueError(f"{name} holds no state for {'/'.join(names)}, expected one, as it is given")
+            state = state[key]
+        found.append((each, state))
+    return found
 
 
 def _bits(rng: np.random.Generator) -> np.random.BitGenerator:

@@ -138,7 +138,7 @@ def stateful(given: Any, state: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def load_all(schedules: list[tuple[Any, Any]]) -> None:
-    """Load every schedule's state, or none if one refuses."""
+    """Load every schedule's state, or that of whatever has one; none if one refuses."""
     before = [schedule.state_dict() for schedule, _ in schedules]
     try:
         for schedule, state in schedules:

@@ -67,20 +67,25 @@ def dense(path: str, array: Array) -> Array:
     return np.asarray(downloaded(array) if isinstance(array, Remote) else array, order="C")
 
 
-def check_json(where: str, value: Any, depth: int = DEPTH) -> None:
-    """TypeError or ValueError unless JSON gives back what ``value`` holds."""
-    if isinstance(value, (dict, list)):
-        if not depth:
-            raise ValueError(f"{where} is more than {DEPTH} dicts and lists deep, or holds itself")
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(value, dict) and not isinstance(key, str):
+def as_json(where: str, value: Any, depth: int = DEPTH) -> Any:
+    """A value, NumPy's scalars in it as Python's; TypeError or ValueError unless JSON gives back the rest."""
+    if isinstance(value, (dict, list)) and not depth:
+        raise ValueError(f"{where} is more than {DEPTH} dicts and lists deep, or holds itself")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
                 raise TypeError(f"{where} has the key {key!r}, expected strings, as JSON has them")
-            check_json(f"{where}[{key!r}]", item, depth - 1)
-    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        return {key: as_json(f"{where}[{key!r}]", item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(f"{where}[{key}]", item, depth - 1) for key, item in enumerate(value)]
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        value = value.item()  # of a longdouble itself
+    if value is not None and not isinstance(value, (bool, int, float, str)):
         raise TypeError(
             f"{where} is of type {type(value).__name__}, "
             "expected what JSON has: a dict, list, string, number, bool or None"
         )
+    return value
 
 
 def _below(path: str, key: Any) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gnumba as gn
+from gnumba import _atomic
 from gnumba._atomic import write_whole
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes, links, limits and locks as POSIX has them")
@@ -131,6 +132,32 @@ def test_where_nothing_can_be_written(path):
             write_whole(wrong, [b"new"])
     assert path.read_bytes() == b"old"
     assert alone(path)
+
+
+@POSIX
+@pytest.mark.parametrize("length", [100, 101, 200, 234, 235, 254, 255])
+def test_names_as_long_as_there_are(length, tmp_path):
+    """Of 255 bytes; what killed writers left is found for these too, and only for these."""
+    path = tmp_path / ("é" * (length // 2) + "x" * (length % 2))
+    write_whole(path, [b"old"])
+    prefix = _atomic._prefix(path.name)
+    left, other = tmp_path / f"{prefix}0123456789abcdef.tmp", tmp_path / f"{prefix}x.tmp"
+    left.write_bytes(b"half")
+    other.write_bytes(b"")
+    write_whole(path, [b"new"])
+    assert path.read_bytes() == b"new"
+    assert set(tmp_path.iterdir()) == {path, other}
+
+
+def test_a_folder_that_is_not_there(tmp_path, monkeypatch):
+    """Is what the error says, with the path that was given."""
+    monkeypatch.chdir(tmp_path)
+    for given in ("none/run.safetensors", str(tmp_path / "none" / "run.safetensors")):
+        with pytest.raises(FileNotFoundError, match="folder does not exist") as caught:
+            gn.save_checkpoint(given, np.zeros(2))
+        assert caught.value.filename == given
+        assert ".tmp" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 @POSIX

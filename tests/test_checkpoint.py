@@ -1,8 +1,13 @@
 """Checkpoints: what goes in comes out to the bit, what is damaged or foreign changes nothing, and a
 crash at any moment leaves a whole file."""
 
+import contextlib
 import hashlib
+import io
+import itertools
 import json
+import signal
+import sys
 from pathlib import Path
 
 import layouts
@@ -460,9 +465,7 @@ def test_what_does_not_fit_is_refused(wrong, path):
 def test_what_has_no_state_is_refused(path):
     """Before a file is written or read."""
     for call in (gn.save_checkpoint, gn.load_checkpoint):
-        assert_refused(
-            lambda call=call: call(path, np.zeros(2), None), TypeError, "optimizer is of type NoneType"
-        )
+        assert_refused(lambda call=call: call(path, np.zeros(2), 3), TypeError, "optimizer is of type int")
     assert not path.exists()
 
 
@@ -577,6 +580,179 @@ def test_more_text_than_safetensors_takes(path):
     with pytest.raises(ValueError, match=r"header too large|100000\d+ characters, expected below"):
         call()
     assert not list(path.parent.iterdir())
+
+
+# Weights alone, other objects, open files.
+
+
+def test_weights_alone(path, rng):
+    """Written without an optimizer, and read from any checkpoint."""
+    params, optimizer = trained(rng)
+    for saved in ((params,), (params, optimizer)):
+        gn.save_checkpoint(path, *saved, extra=3)
+        others = {name: np.zeros_like(p) for name, p in params.items()}
+        assert gn.load_checkpoint(path, others) == 3
+        assert_equal_models(others, params)
+    gn.save_checkpoint(path, params)
+    assert load_file(path).keys() == {f"params/{name}" for name in params}
+    before = everything(params, optimizer, rng)
+    assert_refused(
+        lambda: gn.load_checkpoint(path, params, optimizer), ValueError, "no state for optimizer", str(path)
+    )
+    assert everything(params, optimizer, rng) == before
+
+
+def test_other_objects(path, rng):
+    """Whatever has a state, by name; those that are not asked for are passed over."""
+    params, optimizer = trained(rng)
+    batches = gn.minibatches(np.arange(10), batch_size=3, rng=1)
+    first = next(iter(batches))[0]
+    other = Carrier({"x": np.arange(3.0), "$": (1, 2)})
+    gn.save_checkpoint(path, params, optimizer, also={"batches": batches, "a/b $": other})
+    rest = gn.minibatches(np.arange(10), batch_size=3, rng=2)
+    theirs = Carrier(None)
+    gn.load_checkpoint(path, params, also={"a/b $": theirs, "batches": rest})
+    assert frozen(theirs.state) == frozen(other.state)
+    rows = np.concatenate([first, *(rows for (rows,) in rest)])
+    assert sorted(rows) == list(range(10))
+    gn.load_checkpoint(path, params, optimizer)
+
+
+def test_other_objects_that_are_wrong(path, rng):
+    """Nothing has changed, nor where one refuses after others took up theirs."""
+    params, optimizer = trained(rng)
+    gn.save_checkpoint(path, params, optimizer, also={"batches": gn.minibatches(np.arange(9))})
+    params, optimizer = trained(rng, steps=1, lr=0.25)
+    good, bad = gn.minibatches(np.arange(9), rng=1), gn.minibatches(np.arange(9), rng=np.random.MT19937(0))
+    before = everything(params, optimizer, rng), good.state_dict()
+    for wrong, kind, word in (
+        ({"ema": good}, ValueError, "no state for also/ema"),
+        ({"batches": bad}, ValueError, "expected a state of MT19937"),
+        ({"batches": 3}, TypeError, "also['batches'] is of type int"),
+        ([good], TypeError, "also is [Minibatches"),
+        ({1: good}, TypeError, "also is {1"),
+    ):
+        assert_refused(lambda w=wrong: gn.load_checkpoint(path, params, optimizer, also=w), kind, word)
+        assert (everything(params, optimizer, rng), good.state_dict()) == before
+    assert_refused(lambda: gn.save_checkpoint(path, params, also={"batches": 3}), TypeError, "of type int")
+
+
+def test_open_files(path, rng):
+    """The bytes that a path gets, where the file stands; also one that takes few at a time."""
+    params, optimizer = trained(rng)
+    gn.save_checkpoint(path, params, optimizer, rng=rng)
+    data = path.read_bytes()
+
+    class Slow(io.RawIOBase):
+        def __init__(self):
+            self.taken = b""
+
+        def write(self, piece):
+            self.taken += bytes(piece[:1000])
+            return min(len(piece), 1000)
+
+    memory, slow = io.BytesIO(b"xyz"), Slow()
+    memory.seek(3)
+    gn.save_checkpoint(memory, params, optimizer, rng=rng)
+    gn.save_checkpoint(slow, params, optimizer, rng=rng)
+    with path.with_name("other").open("w+b", buffering=0) as file:
+        gn.save_checkpoint(file, params, optimizer, rng=rng)
+        file.seek(0)
+        assert memory.getvalue() == b"xyz" + data
+        assert slow.taken == file.read() == data
+        file.seek(0)
+        memory.seek(3)
+        for each in (file, memory):
+            others, twin = trained(rng, steps=1)
+            gn.load_checkpoint(each, others, twin)
+            assert_equal_models(others, params)
+            assert_equal_states(twin.state_dict(), optimizer.state_dict())
+    assert_refused(lambda: gn.load_checkpoint(io.BytesIO(b"x"), params), ValueError, "cannot be loaded")
+    assert_refused(lambda: gn.load_checkpoint(io.StringIO("x"), params), TypeError, "gives str")
+
+
+def test_numpys_scalars_in_extra(path):
+    """As Python's."""
+    extra = {"a": np.float32(0.5), "b": [np.int64(3), {"c": np.bool_(True)}], "d": np.uint8(7)}
+    gn.save_checkpoint(path, np.zeros(1), extra=extra)
+    expected = {"a": 0.5, "b": [3, {"c": True}], "d": 7}
+    assert frozen(gn.load_checkpoint(path, np.zeros(1))) == frozen(expected)
+    for wrong in (np.complex64(1), np.longdouble(1), np.datetime64("2020"), np.zeros(2)):
+        with pytest.raises(TypeError, match="extra"):
+            gn.save_checkpoint(path, np.zeros(1), extra=wrong)
+
+
+# Interrupts.
+
+
+def interrupted_at(k, work):
+    """Raise SIGINT at the k-th line of the package that ``work`` runs; whether it was reached."""
+    left, package = itertools.count(k, -1), str(Path(gn.__file__).parent)
+
+    def trace(frame, event, argument):
+        if not frame.f_code.co_filename.startswith(package):
+            return None
+        if event == "line" and next(left) == 0:
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.settrace(trace)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+    return next(left) < 0
+
+
+def test_interrupts_while_saving(path, rng):
+    """At every line: the file is the old one or the new one, and nothing lies beside it."""
+    params, optimizer = trained(rng)
+    gn.save_checkpoint(path, params, optimizer, extra="new")
+    new = path.read_bytes()
+    gn.save_checkpoint(path, params, optimizer, extra="old")
+    old, found = path.read_bytes(), []
+    for k in itertools.count():
+        path.write_bytes(old)
+        reached = interrupted_at(k, lambda: gn.save_checkpoint(path, params, optimizer, extra="new"))
+        found.append(path.read_bytes())
+        assert found[-1] in (old, new)
+        assert list(path.parent.iterdir()) == [path]
+        if not reached:
+            break
+    assert old in found
+    assert found[-1] == new
+
+
+def test_interrupts_while_loading(path, rng):
+    """At every line: parameters, optimizer, schedules, batches and rng are all the old or all the new."""
+
+    def made(seed, steps):
+        rng = np.random.default_rng(seed)
+        params, optimizer = trained(rng, gn.Adam, steps, lr=Halving(0.1, steps))
+        return params, optimizer, rng, gn.minibatches(np.arange(9), rng=seed)
+
+    def frozen_all(params, optimizer, rng, batches):
+        return everything(params, optimizer, rng), frozen(batches.state_dict())
+
+    params, optimizer, generator, batches = made(1, 3)
+    gn.save_checkpoint(path, params, optimizer, rng=generator, also={"batches": batches})
+    new, found = frozen_all(params, optimizer, generator, batches), []
+    for k in itertools.count():
+        params, optimizer, generator, batches = mine = made(2, 1)
+        old, handler = frozen_all(*mine), signal.getsignal(signal.SIGINT)
+
+        def load(params=params, optimizer=optimizer, generator=generator, batches=batches):
+            gn.load_checkpoint(path, params, optimizer, rng=generator, also={"batches": batches})
+
+        reached = interrupted_at(k, load)
+        found.append(frozen_all(*mine))
+        assert found[-1] in (old, new)
+        assert signal.getsignal(signal.SIGINT) is handler
+        if not reached:
+            break
+    assert found.count(new) > 50
+    assert len(found) - found.count(new) > 50
 
 
 # Damage.
