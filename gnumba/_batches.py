@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 
 from ._engine import place
 from ._hyper import generator, saved
+from ._signals import uninterrupted
 
 __all__ = ["minibatches"]
+
+MEMORY = "__array_interface__", "__cuda_array_interface__", "__dlpack__"  # of arrays that are in memory
 
 
 def minibatches(
@@ -29,6 +33,8 @@ def minibatches(
     *arrays : array
         At least one, of as many rows each and of any dtype: NumPy arrays, memory maps, CuPy arrays,
         PyTorch tensors, whatever has a shape and takes an array of integers as an index to its rows.
+        Arrays that are in no memory (they have none of NumPy's, CUDA's and DLPack's interfaces, as
+        h5py's) are asked for the rows of a batch in ascending order, as these demand.
     batch_size : int, callable, Phases or None, default 64
         ≥ 1, usually 32 to 128. None: all rows, which makes it gradient descent. A callable is a
         schedule ``t -> int`` of the batches given so far, over all epochs. With `Phases` each batch
@@ -46,6 +52,9 @@ def minibatches(
     Minibatches
         An iterable with a ``len``, the batches of the epoch that starts now (TypeError where the sizes
         depend on more than t), the count ``t`` of batches given, ``state_dict`` and ``load_state_dict``.
+        ``batch_size``, ``rng``, ``shuffle`` and ``drop_last`` may be set; they hold from the next batch,
+        ``rng`` and ``shuffle`` from the next epoch. A copy, or what is unpickled, goes on from where
+        the original stands, with an rng of its own.
 
     Raises
     ------
@@ -81,31 +90,120 @@ class Minibatches:
     ----------
     t : int
         Batches given, in all epochs together; what a schedule is called with.
+    batch_size : int, callable, Phases or None
+        As given.
+    rng : numpy.random.Generator
+        What the orders of rows are drawn from.
+    shuffle, drop_last : bool
+        As given.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_arrays",
+        "_batch_size",
+        "_count",
+        "_drop_last",
+        "_rest",
+        "_rng",
+        "_shuffle",
+        "_t",
+        "_under_way",
+    )
 
     def __init__(
         self, arrays: tuple[Any, ...], batch_size: Any, rng: Any, shuffle: bool, drop_last: bool
     ) -> None:
         self._arrays, self._count = arrays, place.count_rows(arrays)
-        self._batch_size: Any = batch_size
-        if not _varies(batch_size):
-            self._batch_size = self._checked("batch_size", batch_size)
+        self.batch_size = batch_size
         self._rng = generator(rng)
         self._shuffle, self._drop_last = shuffle, drop_last
-        self.t = 0
+        self._t = 0
         self._under_way: dict[str, Any] | None = None  # an epoch: the rng's state before it, the next row
         self._rest: dict[str, Any] | None = None  # the same, of an epoch that is to be gone on with
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """One epoch; after ``load_state_dict`` the rest of the one that was under way."""
         order, drawn_from, row = self._begun()
-        while stop := self._stop(row, self.t):
-            self.t += 1
+        while stop := self._stop(row, self._t):
+            self._t += 1
             self._under_way = {"rng": drawn_from, "row": stop, "rows": self._count}
-            rows = slice(row, stop) if order is None else order[row:stop]
-            yield tuple(array[rows] for array in self._arrays)
+            yield self._batch(slice(row, stop) if order is None else order[row:stop])
             row = stop
         self._under_way = None
+
+    def _batch(self, rows: Any) -> tuple[Any, ...]:
+        """Those rows of all arrays."""
+        if isinstance(rows, slice) or all(map(_in_memory, self._arrays)):
+            return tuple(array[rows] for array in self._arrays)
+        order = np.argsort(rows)
+        ascending, back = rows[order], np.argsort(order)
+        return tuple(array[rows] if _in_memory(array) else array[ascending][back] for array in self._arrays)
+
+    # Arguments, which may be set.
+
+    @property
+    def t(self) -> int:
+        """Batches given, in all epochs together."""
+        return self._t
+
+    @property
+    def batch_size(self) -> Any:
+        """Rows of a batch: a number, None for all, a schedule or a plan."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: Any) -> None:
+        self._batch_size = value if _varies(value) or value is None else checked_size("batch_size", value)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator that the orders of rows are drawn from."""
+        return self._rng
+
+    @rng.setter
+    def rng(self, value: Any) -> None:
+        self._rng = generator(value)
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether rows come in an order that is drawn anew for each epoch."""
+        return self._shuffle
+
+    @shuffle.setter
+    def shuffle(self, value: bool) -> None:
+        self._shuffle = value
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether rows at an epoch's end that do not fill a batch are left out."""
+        return self._drop_last
+
+    @drop_last.setter
+    def drop_last(self, value: bool) -> None:
+        self._drop_last = value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name):
+            settable = ["batch_size", "rng", "shuffle", "drop_last"]
+            near = difflib.get_close_matches(name, settable, n=1, cutoff=0.0)[0]
+            raise AttributeError(f"minibatches have no attribute {name!r}, did you mean {near!r}?")
+        super().__setattr__(name, value)
+
+    # Copies: each with an rng of its own, and what is left of an epoch that is under way.
+
+    def __copy__(self) -> Minibatches:
+        made = type(self).__new__(type(self))
+        made.__setstate__(self.__getstate__() | {"_rng": copy.deepcopy(self._rng)})
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._rest = self._under_way = copy.deepcopy(self._under_way)
 
     def _begun(self) -> tuple[Any, Mapping[str, Any], int]:
         """An epoch's order of rows, the rng's state that it was drawn from, and which is the next to give."""
@@ -136,13 +234,13 @@ class Minibatches:
         given = self._batch_size
         if hasattr(given, "batch_size") or (callable(given) and saved(given) is not None):
             raise TypeError(f"there is no len: the sizes of {type(given).__name__} depend on more than t")
-        row, t = self._rest["row"] if self._rest else 0, self.t
+        row, t = self._rest["row"] if self._rest else 0, self._t
         if not callable(given):
-            full, rest = divmod(self._count - row, int(given))
+            full, rest = divmod(self._count - row, self._size(t))
             return full + (rest > 0 and not self._drop_last)
         while row := self._stop(row, t):
             t += 1
-        return t - self.t
+        return t - self._t
 
     def state_dict(self) -> dict[str, Any]:
         """A plain dict of where the batches stand, within an epoch too.
@@ -155,7 +253,7 @@ class Minibatches:
             is under way from its first batch until the ``for`` has run to its end.
         """
         epoch = copy.deepcopy(self._under_way)
-        return {"t": self.t, "rng": self._rng.bit_generator.state, "epoch": epoch}
+        return {"t": self._t, "rng": self._rng.bit_generator.state, "epoch": epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the state of ``state_dict``: the next ``for`` gives the batches that were to come.
@@ -183,9 +281,10 @@ class Minibatches:
             if epoch["rows"] != self._count:
                 raise ValueError(f"state is of {epoch['rows']} rows, expected as many as here, {self._count}")
             _generator(self._rng, epoch["rng"])
-        self._rng.bit_generator.state = rng.bit_generator.state
-        self.t = int(state["t"])
-        self._rest = self._under_way = copy.deepcopy(epoch)
+        with uninterrupted():
+            self._rng.bit_generator.state = rng.bit_generator.state
+            self._t = int(state["t"])
+            self._rest = self._under_way = copy.deepcopy(epoch)
 
     def __repr__(self) -> str:
         given = self._batch_size
@@ -200,6 +299,11 @@ def checked_size(shown: str, size: Any) -> int | None:
     if not isinstance(size, Real) or not (float(size) >= 1.0 and float(size).is_integer()):
         raise ValueError(f"{shown} is {size!r}, expected a whole number ≥ 1")
     return int(float(size))
+
+
+def _in_memory(array: Any) -> bool:
+    """Whether rows may be asked for in any order at no cost: NumPy's, CUDA's and DLPack's arrays."""
+    return isinstance(array, np.ndarray) or any(hasattr(array, name) for name in MEMORY)
 
 
 def _varies(given: Any) -> bool:

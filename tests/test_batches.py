@@ -288,6 +288,121 @@ def test_a_copy_goes_on_by_itself(duplicate):
     assert [listed(twin), listed(twin)] == [listed(batches), listed(batches)]
 
 
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda batches: pickle.loads(pickle.dumps(batches))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+@pytest.mark.parametrize("taken", [0, 1, 2, 99])
+@pytest.mark.parametrize("own_rng", [True, False])
+def test_a_copy_within_an_epoch(duplicate, taken, own_rng):
+    """Gives the rest of it, and epochs after it; the original goes on as if there were no copy."""
+    rng = np.random.default_rng(1) if own_rng else 1
+    batches, alone = made(rng), made(1)
+    loops = iter(batches), iter(alone)
+    for loop in loops:
+        list(itertools.islice(loop, taken))
+    twin, third = duplicate(batches), made(2)
+    third.load_state_dict(batches.state_dict())
+    assert twin.state_dict() == batches.state_dict() == third.state_dict()
+    assert (len(twin), repr(twin)) == (len(third), repr(third))
+    assert [listed(twin) for _ in range(3)] == [listed(third) for _ in range(3)]
+    rest = [listed(loop) for loop in loops]
+    assert rest[0] == rest[1]
+    assert [listed(batches) for _ in range(3)] == [listed(alone) for _ in range(3)]
+    assert batches.state_dict() == alone.state_dict()
+
+
+def test_a_copy_shares_the_arrays_alone():
+    """copy.copy: not the generator, nor what is loaded into one of them."""
+    x = np.arange(6)
+    batches = gn.minibatches(x, batch_size=2, rng=0)
+    next(iter(batches))
+    twin = copy.copy(batches)
+    assert twin._arrays is batches._arrays
+    assert twin.rng is not batches.rng
+    state = batches.state_dict()
+    list(twin)
+    twin.load_state_dict(gn.minibatches(x, rng=5).state_dict())
+    twin.batch_size = 3
+    assert batches.state_dict() == state
+    assert batches.batch_size == 2
+
+
+# Attributes.
+
+
+def test_arguments_may_be_set():
+    """As they were given, and checked."""
+    batches = gn.minibatches(np.arange(7), batch_size=3, rng=0)
+    assert (batches.batch_size, batches.shuffle, batches.drop_last, batches.t) == (3, True, False, 0)
+    batches.batch_size, batches.shuffle, batches.drop_last = 2.0, False, True
+    assert len(batches) == 3
+    assert listed(batches) == [([0, 1],), ([2, 3],), ([4, 5],)]
+    batches.batch_size = None
+    assert listed(batches) == [(list(range(7)),)]
+    batches.batch_size, batches.drop_last = growing, False
+    assert [len(rows) for (rows,) in batches] == [2, 3, 1, 1]
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        batches.batch_size = 0
+    batches.shuffle, batches.batch_size, batches.rng = True, 7, 5
+    assert next(iter(batches))[0].tolist() == np.random.default_rng(5).permutation(7).tolist()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("batchsize", "batch_size"), ("batch_sizes", "batch_size"), ("drop_lst", "drop_last"), ("rgn", "rng")],
+)
+def test_other_attributes_cannot_be_set(wrong, near):
+    """The nearest is named."""
+    batches = gn.minibatches(np.arange(7))
+    with pytest.raises(AttributeError, match=f"'{wrong}', did you mean '{near}'"):
+        setattr(batches, wrong, 3)
+    assert not hasattr(batches, wrong)
+    with pytest.raises(AttributeError):
+        batches.t = 3
+
+
+# Arrays that are in no memory.
+
+
+class OnDisk:
+    """Rows that must be asked for in ascending order, each once, as h5py has it."""
+
+    def __init__(self, values):
+        self._values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, rows):
+        if not isinstance(rows, slice):
+            assert (np.diff(rows) > 0).all(), "not in ascending order"
+        return self._values[rows].copy()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_are_asked_for_in_ascending_order(shuffle):
+    """And given in the order of the epoch, beside arrays in memory."""
+    x, y, words = data(50)
+    options = {"batch_size": 7, "shuffle": shuffle}
+    given = gn.minibatches(OnDisk(x), y, OnDisk(words), rng=1, **options)
+    for _ in range(2):
+        for mine, theirs in zip(given, gn.minibatches(x, y, words, rng=1, **options), strict=True):
+            for a, b in zip(mine, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+        given.load_state_dict(gn.minibatches(x, rng=1).state_dict())
+
+
+def test_h5py(tmp_path):
+    """A dataset, and its rows shuffled."""
+    h5py = pytest.importorskip("h5py")
+    x, y, _ = data(50)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"], file["y"] = x, y
+        given = list(gn.minibatches(file["x"], file["y"], batch_size=8, rng=3))
+    for mine, theirs in zip(given, gn.minibatches(x, y, batch_size=8, rng=3), strict=True):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        np.testing.assert_array_equal(mine[1], theirs[1])
+
+
 # Wrong input.
 
 
