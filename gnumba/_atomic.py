@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ._signals import uninterrupted
+
 WINDOWS = sys.platform == "win32"  # which neither deletes nor renames an open file
 
 
@@ -38,7 +40,9 @@ def write_whole(path: str | bytes | os.PathLike[str], pieces: Iterable[bytes | m
 def _written(target: str, temporary: str, pieces: Iterable[bytes | memoryview], given: str) -> bool:
     """Write a file under another name and rename it; False, and nothing done, if that name was taken away."""
     try:
-        with open(temporary, "xb") as file:
+        with contextlib.ExitStack() as opened:
+            with uninterrupted():  # between a file's opening and its closing
+                file = opened.enter_context(open(temporary, "xb"))
             _mark_in_use(file.fileno())
             if not os.path.exists(temporary):
                 return False  # another writer came before the mark, and took it for a leftover

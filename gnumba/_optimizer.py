@@ -28,7 +28,7 @@ from ._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_
 from ._rows import Rows
 from ._rule import Rule
 from ._signals import uninterrupted
-from ._state import check_fits
+from ._state import IncompatibleKeys, check_fits, completed
 from ._structure import Group, are_groups, groups, keys_of, outline
 from ._suggest import no_attribute
 from ._typing import Grads, Nonfinite, Number
@@ -455,13 +455,23 @@ class Optimizer:
             },
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> IncompatibleKeys | None:
         """Take up the state of ``state_dict``; the next step gives the bits it would have given.
 
         Parameters
         ----------
         state : dict
             From ``state_dict`` of an optimizer with the same rule, groups and parameter names.
+        strict : bool, default True
+            False takes up what both have, by name: parameters, their states, groups, hyperparameters.
+            A parameter that the state lacks keeps its own, and the count of its updates. What both have
+            must fit all the same.
+
+        Returns
+        -------
+        IncompatibleKeys or None
+            With ``strict=False`` the lists ``missing_keys``, of what the state lacks, and
+            ``unexpected_keys``, of what was left of it; as ``"state/w"``.
 
         Raises
         ------
@@ -469,7 +479,10 @@ class Optimizer:
             If anything does not fit: rule, names, shapes, dtypes, a number where a schedule is.
             Nothing has changed then.
         """
-        check_fits("state", state, self.state_dict())
+        mine, left = self.state_dict(), None
+        if not strict:
+            state, left = completed(state, mine)
+        check_fits("state", state, mine)
         guard = self._guard.restored(state["max_norm"])
         for name, of_one in state["state"].items():
             if of_one["updates"] > state["t"]:
@@ -489,6 +502,7 @@ class Optimizer:
         with uninterrupted():
             load_all([pair for value, own in loaded for pair in stateful(value, own)])
             self._take_up(state, hyper, guard)
+        return left
 
     def _take_up(self, state: Mapping[str, Any], hyper: list[dict[str, Any]], guard: Guard) -> None:
         """Load what has been checked."""

@@ -238,6 +238,69 @@ def test_a_schedule_that_refuses_its_state_leaves_all_as_it_was():
     assert (ours.t, ours.lr) == (0, 0.75)
 
 
+# In part.
+
+
+def test_the_part_of_a_state_that_both_have(rng):
+    """By parameter, state, group and hyperparameter; the rest is named, and as it was."""
+    theirs = gn.Adam({"w": np.zeros(3), "old": np.zeros(2)}, lr=0.5)
+    ours = gn.Adam({"w": np.zeros(3), "head": np.zeros(4)}, lr=0.25)
+    for _ in range(3):
+        theirs.step({"w": np.ones(3), "old": np.ones(2)})
+    ours.step({"w": np.ones(3), "head": np.ones(4)})
+    state, before = theirs.state_dict(), ours.state_dict()
+    del state["groups"]["0"]["betas"], state["state"]["w"]["v"], state["skipped"]
+    state["more"] = 1
+    with pytest.raises(ValueError, match="state has"):
+        ours.load_state_dict(state)
+    left = ours.load_state_dict(state, strict=False)
+    assert sorted(left.missing_keys) == ["groups/0/betas", "skipped", "state/head", "state/w/v"]
+    assert sorted(left.unexpected_keys) == ["more", "state/old"]
+    after = ours.state_dict()
+    assert (after["t"], ours.lr) == (3, 0.5)
+    assert_same_bits(after["state"]["w"]["m"], state["state"]["w"]["m"])
+    assert_same_bits(after["state"]["w"]["v"], before["state"]["w"]["v"])
+    assert_same_bits(after["state"]["head"]["m"], before["state"]["head"]["m"])
+    assert [after["state"][name]["updates"] for name in ("w", "head")] == [3, 1]
+
+
+def test_a_whole_state_leaves_nothing(rng):
+    """And a strict load returns nothing; schedules' states are theirs."""
+    params, others = model(rng), model(rng)
+    first = gn.Adam(
+        params, lr=Halving(0.5, told=2), betas=(Halving(0.9), 0.99), max_norm=Halving(3.0, told=1)
+    )
+    first.step(gradients_of(rng, params, 1)[0])
+    second = gn.Adam(others, lr=Halving(0.5), betas=(Halving(0.9), 0.99), max_norm=Halving(3.0))
+    assert second.load_state_dict(first.state_dict(), strict=False) == ([], [])
+    assert_equal_states(second.state_dict(), first.state_dict())
+    assert second.load_state_dict(first.state_dict()) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rule": "sgd"},
+        {"t": -1},
+        {"t": 1},  # the parameter that the state lacks has had 2
+        {"state": {"w": {"m": np.zeros(4)}}},
+        {"state": {"w": 3}},
+        {"groups": {"0": {"lr": -1.0}}},
+        {"groups": 3},
+    ],
+    ids=str,
+)
+def test_what_both_have_must_fit(wrong):
+    """Nothing has changed otherwise."""
+    opt = gn.Adam({"w": np.zeros(3)})
+    for _ in range(2):
+        opt.step({"w": np.ones(3)})
+    before = opt.state_dict()
+    with pytest.raises(ValueError, match=r"state|updates|rule|lr"):
+        opt.load_state_dict(wrong, strict=False)
+    assert_equal_states(opt.state_dict(), before)
+
+
 # Copies.
 
 
