@@ -1,48 +1,146 @@
-"""Optimizers and activations for NumPy loops: one scalar rule each, compiled for one core and for all."""
+"""Optimizers and activations for NumPy loops: one scalar rule each, compiled for one core and for all.
 
-from . import elementary as elementary
-from . import init as init
-from . import rules as rules
-from . import schedules as schedules
-from ._activation import Activation as Activation
-from ._activation import activation as activation
-from ._activation import elu as elu
-from ._activation import leaky_relu as leaky_relu
-from ._activation import prelu as prelu
-from ._activation import relu as relu
-from ._activation import selu as selu
-from ._activation import sigmoid as sigmoid
-from ._activation import silu as silu
-from ._activation import swish as swish
-from ._activation import tanh as tanh
-from ._batches import minibatches as minibatches
-from ._checkpoint import load_checkpoint as load_checkpoint
-from ._checkpoint import save_checkpoint as save_checkpoint
-from ._clipping import clip_by_global_norm as clip_by_global_norm
-from ._clipping import clip_by_norm as clip_by_norm
-from ._clipping import clip_by_value as clip_by_value
-from ._clipping import global_norm as global_norm
-from ._dropout import alpha_dropout as alpha_dropout
-from ._dropout import dropout as dropout
-from ._engine.place import target_of as target_of
-from ._engine.place import use_target as use_target
-from ._info import info as info
-from ._info import inspect as inspect
-from ._info import precompile as precompile
-from ._optimizer import Optimizer as Optimizer
-from ._optimizers import SGD as SGD
-from ._optimizers import AdaGrad as AdaGrad
-from ._optimizers import Adam as Adam
-from ._optimizers import AdamW as AdamW
-from ._optimizers import Momentum as Momentum
-from ._optimizers import RMSProp as RMSProp
-from ._own import optimizer as optimizer
-from ._phases import Phase as Phase
-from ._phases import Phases as Phases
-from ._phases import cold_start as cold_start
-from ._rows import Rows as Rows
-from ._rule import Rule as Rule
-from ._rule import registry as registry
-from ._rule import rule as rule
-from ._torch import torch_function as torch_function
+Usage: ``import gnumba as gn``. ``help(gn.Adam)`` says more of `Adam`, and so for every name here.
+
+Optimizers
+    SGD, Momentum, AdaGrad, RMSProp, Adam, AdamW
+        ``opt = gn.Adam(params, lr=1e-3)``, then ``opt.step(grads)`` updates params in place.
+    Phases, Phase, cold_start
+        One optimizer after another.
+    Rows
+        A gradient of a few rows only.
+    Optimizer
+        What all of them are.
+
+Activations
+    sigmoid, tanh, relu, leaky_relu, prelu, elu, selu, silu, swish
+        ``y = gn.relu(x)``, ``dx = gn.relu.backward(dy, x)``.
+    dropout, alpha_dropout
+        The same with a rate and a key; no mask is stored.
+    torch_function
+        A differentiable PyTorch function of any activation.
+    Activation
+        What all but dropout are.
+
+Your own
+    rule, optimizer
+        An update rule from a scalar function, and an optimizer of it.
+    activation
+        An activation from a scalar function and its derivative.
+    elementary
+        Functions to write them with: exp, tanh, sign and more, the same bits everywhere.
+    rules, registry, Rule
+        The rules there are, by attribute and by name, and what each of them is.
+
+Around the loop
+    schedules
+        Learning rates and batch sizes as functions of the step: cosine, warmup and more.
+    init
+        First weights: he_normal, xavier_uniform and more.
+    minibatches
+        The rows of arrays in batches, shuffled anew each epoch.
+    global_norm, clip_by_global_norm, clip_by_norm, clip_by_value
+        Gradients kept from being too large.
+    save_checkpoint, load_checkpoint
+        Everything a run needs to go on, in one file.
+
+Where the work runs
+    target_of, use_target
+        One core, all cores or a GPU: which it is, and how to choose.
+    info, inspect, precompile
+        The machine, the compiled kernels, compiling ahead of time.
+"""
+
+from typing import TYPE_CHECKING
+
+from . import elementary, init, rules, schedules
+from ._activation import (
+    Activation,
+    activation,
+    elu,
+    leaky_relu,
+    prelu,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    swish,
+    tanh,
+)
+from ._batches import minibatches
+from ._checkpoint import load_checkpoint, save_checkpoint
+from ._clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from ._dropout import alpha_dropout, dropout
+from ._engine.place import target_of, use_target
+from ._info import info, inspect, precompile
+from ._optimizer import Optimizer
+from ._optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, RMSProp
+from ._own import optimizer
+from ._phases import Phase, Phases, cold_start
+from ._rows import Rows
+from ._rule import Rule, registry, rule
+from ._suggest import module_getattr
+from ._torch import torch_function
 from ._version import __version__ as __version__
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Optimizer",
+    "Phase",
+    "Phases",
+    "RMSProp",
+    "Rows",
+    "Rule",
+    "activation",
+    "alpha_dropout",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "cold_start",
+    "dropout",
+    "elementary",
+    "elu",
+    "global_norm",
+    "info",
+    "init",
+    "inspect",
+    "leaky_relu",
+    "load_checkpoint",
+    "minibatches",
+    "optimizer",
+    "precompile",
+    "prelu",
+    "registry",
+    "relu",
+    "rule",
+    "rules",
+    "save_checkpoint",
+    "schedules",
+    "selu",
+    "sigmoid",
+    "silu",
+    "swish",
+    "tanh",
+    "target_of",
+    "torch_function",
+    "use_target",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def _names() -> list[str]:
+    """Every public name, those of the modules with their dot."""
+    modules = {"init": init, "schedules": schedules}
+    return __all__ + [f"{name}.{each}" for name, module in modules.items() for each in module.__all__]
+
+
+if not TYPE_CHECKING:  # for a type checker a module with this has every attribute
+    __getattr__ = module_getattr(__name__, _names)

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, overload
+from typing import Any, Never, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ._engine.remote import Remote
 from ._engine.snapshot import current
 from ._engine.ufunc import ufunc
 from ._rule import Elementwise, defaults_of, scalar_function
+from ._suggest import no_argument, suggesting
 from ._typing import FloatArray
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
 
 Scalar = Callable[..., Any]
 Array = Any  # whatever place.operand takes
+PRELU = ("alpha", "x", "out")
+ARRAYS = ("x", "dy", "y", "out")  # what an activation's functions take besides hyperparameters
 
 
 class Activation(Elementwise):
@@ -54,6 +57,7 @@ class Activation(Elementwise):
         The scalar Python function that everything here was made from.
     """
 
+    @suggesting
     def __init__(
         self,
         fn: Scalar,
@@ -187,6 +191,7 @@ class Activation(Elementwise):
         """
         return self._backward_from_y is not None and self._from_y_if(*self._scalars(hyper, named))
 
+    @suggesting
     def ufunc(self, target: str = "cpu") -> Any:
         """The activation as a ``numba.vectorize`` ufunc; hyperparameters are further operands.
 
@@ -215,6 +220,9 @@ class Activation(Elementwise):
         try:
             bound = self._signature.bind(*hyper, **named)
         except TypeError as error:
+            unknown = next((name for name in named if name not in self.scalars), None)
+            if unknown is not None:
+                raise no_argument(self.name, unknown, [*self.scalars, *ARRAYS]) from None
             raise TypeError(f"{self.name}: {error}; it takes x{self._described()}") from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
@@ -315,6 +323,7 @@ def _times(derivative: Scalar) -> Scalar:
     return backward
 
 
+@suggesting
 def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[Scalar], Activation]:
     """Make an activation of a scalar function and its derivative.
 
@@ -394,8 +403,11 @@ class PReLU(Activation):
     def __call__(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
     @overload
     def __call__(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
-    def __call__(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
+    def __call__(self, x: Array, alpha: Any = None, *, out: Array = None, **unknown: Never) -> Any:
         """f(x, α)."""
+        if alpha is None or unknown:  # looked at here, as a wrapper would take a tenth of a short call
+            given = next(iter(unknown), None)
+            raise TypeError("prelu() lacks alpha") if given is None else no_argument("prelu", given, PRELU)
         (function, _, _), slope, scalars = self._slope(x, alpha)
         return apply(function, (x, *slope), scalars, out)
 
@@ -403,6 +415,7 @@ class PReLU(Activation):
     def derivative(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
     @overload
     def derivative(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
+    @suggesting
     def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
         """∂f/∂x, with the arguments of f."""
         (_, function, _), slope, scalars = self._slope(x, alpha)
@@ -414,6 +427,7 @@ class PReLU(Activation):
     ) -> tuple[FloatArray, Any]: ...
     @overload
     def backward(self, dy: Any, x: Any, alpha: Any, *, y: Any = None, out: Any = None) -> tuple[Any, Any]: ...
+    @suggesting
     def backward(
         self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
     ) -> tuple[Any, Any]:

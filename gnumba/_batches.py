@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ import numpy as np
 from ._engine import place
 from ._hyper import generator, saved
 from ._signals import uninterrupted
+from ._suggest import suggesting
 
 __all__ = ["minibatches"]
 
 MEMORY = "__array_interface__", "__cuda_array_interface__", "__dlpack__"  # of arrays that are in memory
 
 
+@suggesting
 def minibatches(
     *arrays: Any, batch_size: Any = 64, rng: Any = None, shuffle: bool = True, drop_last: bool = False
 ) -> Minibatches:
@@ -80,6 +82,11 @@ def minibatches(
     >>> len(batches), [len(labels) for _, labels in batches]
     (2, [4, 1])
     """
+    if len(arrays) > 1 and (isinstance(arrays[-1], Integral) or arrays[-1] is None or callable(arrays[-1])):
+        size = arrays[-1]
+        raise TypeError(
+            f"array {len(arrays) - 1} is {size!r}, expected an array; did you mean batch_size={size!r}?"
+        )
     return Minibatches(arrays, batch_size, rng, shuffle, drop_last)
 
 

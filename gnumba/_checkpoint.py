@@ -24,6 +24,7 @@ from ._hyper import load_all
 from ._packing import as_json, dense, packed, unpacked
 from ._signals import uninterrupted
 from ._structure import named
+from ._suggest import suggesting
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -45,6 +46,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Any, /) -> Any: ...
 
 
+@suggesting
 def save_checkpoint(
     path: PathLike | BinaryIO,
     params: Any,
@@ -119,6 +121,7 @@ def save_checkpoint(
         _write_to(path, pieces)
 
 
+@suggesting
 def load_checkpoint(
     path: PathLike | BinaryIO,
     params: Any,

@@ -21,6 +21,7 @@ from ._hyper import LIMIT, restored, value_at
 from ._rows import Rows
 from ._rule import Elementwise
 from ._structure import outline
+from ._suggest import suggesting
 from .rules.clipping import clipped, scaled_in_parts, taken
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
@@ -83,6 +84,7 @@ def largest_float(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).max)
 
 
+@suggesting
 def global_norm(grads: Any) -> Any:
     """The L2 norm of all gradients together, √Σg².
 
@@ -122,6 +124,7 @@ def global_norm(grads: Any) -> Any:
     return norm((table, 0) for table in tables)
 
 
+@suggesting
 def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     """Scale all gradients, in place, so that their norm together is at most ``max_norm``.
 
@@ -172,6 +175,7 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     return found
 
 
+@suggesting
 def clip_by_norm(grads: Any, max_norm: float) -> None:
     """Scale each gradient, in place, so that its own norm is at most ``max_norm``.
 
@@ -206,6 +210,7 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
             _scale([Table(SCALED, [(g,)])], factor(found, limit, 1.0))
 
 
+@suggesting
 def clip_by_value(grads: Any, limit: float) -> None:
     """Move every element into [−limit, limit], in place; nan stays nan.
 

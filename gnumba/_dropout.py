@@ -16,6 +16,7 @@ from ._engine.apply import apply
 from ._engine.launch import Scalars
 from ._hyper import FRACTION
 from ._rule import Elementwise
+from ._suggest import suggesting
 from ._typing import FloatArray
 from .rules.activations import SELU_LAMBDA_ALPHA
 
@@ -58,6 +59,7 @@ class Dropout(Elementwise):
     def __call__(self, x: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...
     @overload
     def __call__(self, x: Any, rate: float, key: Any, *, out: Any = None) -> Any: ...
+    @suggesting
     def __call__(self, x: Array, rate: float, key: Any, *, out: Array = None) -> Any:
         """The forward pass."""
         threshold, words, constants = self._read(rate, key)
@@ -67,6 +69,7 @@ class Dropout(Elementwise):
     def backward(self, dy: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...
     @overload
     def backward(self, dy: Any, rate: float, key: Any, *, out: Any = None) -> Any: ...
+    @suggesting
     def backward(self, dy: Array, rate: float, key: Any, *, out: Array = None) -> Any:
         """dL/dx of the forward pass with this rate and key, whose mask is computed again.
 

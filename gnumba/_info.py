@@ -18,6 +18,7 @@ from ._engine.ufunc import TARGETS
 from ._optimizer import Optimizer
 from ._phases import Phases
 from ._rule import Elementwise
+from ._suggest import suggesting
 from ._version import __version__
 
 __all__ = ["info", "inspect", "precompile"]
@@ -25,6 +26,7 @@ __all__ = ["info", "inspect", "precompile"]
 PACKAGES = ("numpy", "numba", "llvmlite", "tbb", "numba-cuda", "cupy")
 
 
+@suggesting
 def info() -> dict[str, Any]:
     """Versions, threads, SIMD width, CUDA, cache folder, and from what size work goes parallel.
 
@@ -60,6 +62,7 @@ def info() -> dict[str, Any]:
     }
 
 
+@suggesting
 def inspect(
     rule: Elementwise, target: str = "cpu", dtype: Any = "float32", cc: tuple[int, int] = (9, 0)
 ) -> dict[str, Any]:
@@ -102,6 +105,7 @@ def inspect(
     return device.report(kernel(function, made), device.arch_of(cc))
 
 
+@suggesting
 def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str | None = None) -> None:
     """Compile ahead of time what a loop will need.
 

@@ -30,7 +30,7 @@ from ._rule import Rule
 from ._signals import uninterrupted
 from ._state import IncompatibleKeys, check_fits, completed
 from ._structure import Group, are_groups, groups, keys_of, outline
-from ._suggest import no_attribute
+from ._suggest import Suggesting, no_attribute
 from ._typing import Grads, Nonfinite, Number
 from ._update import Parameter, Update
 
@@ -39,7 +39,7 @@ __all__ = ["Optimizer"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Optimizer:
+class Optimizer(Suggesting):
     """Parameters, their state, and a step: the base of all optimizers.
 
     Made by a subclass such as `Adam`, or by ``gnumba.optimizer`` for a rule of your own.

@@ -10,7 +10,7 @@ from typing import Any
 from ._hyper import NOT_NEGATIVE
 from ._optimizer import Optimizer
 from ._rule import Rule
-from ._suggest import nearest
+from ._suggest import nearest, suggesting
 from ._typing import Nonfinite, Params
 
 __all__ = ["optimizer"]
@@ -64,6 +64,7 @@ def _check_names(rule: Rule, scalars: Callable[..., Any] | None, hyper: Mapping[
         )
 
 
+@suggesting
 def optimizer(
     rule: Rule,
     params: Params,

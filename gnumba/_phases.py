@@ -19,7 +19,7 @@ from ._own import RuleOptimizer, optimizer
 from ._rule import Rule
 from ._signals import uninterrupted
 from ._structure import containers_of
-from ._suggest import no_attribute
+from ._suggest import no_attribute, suggesting
 from .schedules import improves
 
 __all__ = ["Phase", "Phases", "cold_start"]
@@ -65,6 +65,7 @@ class Phase:
     Phase(Adam, steps=500, batch_size=512, lr=0.001)
     """
 
+    @suggesting
     def __init__(
         self,
         make: Callable[..., Optimizer],
@@ -178,6 +179,7 @@ class Phases:
     1 0.25 64
     """
 
+    @suggesting
     def __init__(self, params: Any, phases: Sequence[Phase], *, carry: str = "reset") -> None:
         self._params, self._phases, self._carry = params, _checked_phases(phases), _checked_carry(carry)
         count = range(len(self._phases))
@@ -394,6 +396,7 @@ class Phases:
         return "\n  ".join([f"Phases(t={self.t}, carry={self._carry}", *lines]) + ")"
 
 
+@suggesting
 def cold_start(
     params: Any,
     steps: int,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._engine import gpu, place, transfer
 from ._engine.remote import Remote, uploaded
+from ._suggest import suggesting
 
 __all__ = ["Rows"]
 
@@ -51,6 +52,7 @@ class Rows:
            [ 1.,  1.]])
     """
 
+    @suggesting
     def __init__(self, indices: Any, values: Any) -> None:
         rows = transfer.numbers("indices", indices)
         if rows.size == 0 and not hasattr(indices, "dtype"):

@@ -12,7 +12,7 @@ from numbers import Real
 from types import FunctionType
 from typing import Any
 
-from ._suggest import nearest
+from ._suggest import nearest, suggesting
 
 __all__ = ["Elementwise", "Rule", "registry", "rule"]
 
@@ -177,6 +177,7 @@ class Rule(Elementwise):
         Values of scalars that ``gnumba.optimizer`` need not be given.
     """
 
+    @suggesting
     def __init__(self, fn: Callable[..., Any], initial: Mapping[str, float] | None = None) -> None:
         elements, scalars, defaults = _read_signature(fn)
         super().__init__(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True)
@@ -190,6 +191,7 @@ class Rule(Elementwise):
                 f"expected names of its state, {list(self.state)}"
             )
 
+    @suggesting
     def ufuncs(self, target: str = "cpu") -> Any:
         """The rule as ``numba.vectorize`` ufuncs, one an output: a named tuple ``(p, *state)``.
 
@@ -218,6 +220,7 @@ registry: dict[str, Rule] = {}
 """Every update rule by name, users' own included."""
 
 
+@suggesting
 def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] | None = None) -> Any:
     """Make an update rule of a scalar function; its signature is the schema.
 

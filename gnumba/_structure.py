@@ -47,7 +47,7 @@ class Group(MutableMapping[str, Any]):
             names = list(self._ranges)
             raise ValueError(
                 f"group {self['name']} has no hyperparameter {key!r}, expected one of {names}"
-                f"{nearest(key, names)}"
+                f"{nearest(str(key), names)}"
             )
         value = fixed(value)
         if not is_scheduled(value):
@@ -86,7 +86,7 @@ def groups(
         if unknown := sorted(own.keys() - hyper.keys()):
             raise ValueError(
                 f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}"
-                f"{nearest(unknown[0], hyper)}"
+                f"{nearest(str(unknown[0]), [name for name in hyper if name not in own])}"
             )
         made.append(Group(entry["params"], str(entry.get("name", k)), complete({**hyper, **own}), ranges))
     names = [group["name"] for group in made]

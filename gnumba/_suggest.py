@@ -158,15 +158,29 @@ def no_attribute(owner: object, name: str, among: Iterable[str]) -> AttributeErr
     return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{nearest(name, among)}")
 
 
+def no_argument(shown: str, name: str, among: Iterable[str]) -> TypeError:
+    """The error for a keyword argument that there is not; ``among`` are those that may still be given."""
+    return TypeError(f"{shown}() has no argument {name!r}{nearest(name, among)}")
+
+
 def module_getattr(module: str, among: Callable[[], Iterable[str]]) -> Callable[[str], Any]:
     """A ``__getattr__`` for a module, whose AttributeError names the nearest of what it has."""
 
     def __getattr__(name: str) -> Any:  # noqa: N807
-        special = name.startswith("_")  # asked for by tools, by the thousand
+        special = name.startswith("_")  # tools ask for these, and catch the error
         near = "" if special else nearest(name, among(), NAMES)
         raise AttributeError(f"module {module!r} has no attribute {name!r}{near}")
 
     return __getattr__
+
+
+class Suggesting:
+    """A base whose subclasses, called with arguments that they do not take, say which they take."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = suggesting(cls.__init__)  # type: ignore[method-assign]
 
 
 def suggesting(fn: Callable[P, R]) -> Callable[P, R]:
@@ -179,16 +193,18 @@ def suggesting(fn: Callable[P, R]) -> Callable[P, R]:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 raise  # from within: the arguments were taken
-            message = explained(fn, args, kwargs, str(error))
-        raise TypeError(message)
+            better = explained(fn, args, kwargs, error)
+        raise better
 
     # In the globals of fn: doctest looks there for the module that a function belongs to.
     made = FunctionType(call.__code__, fn.__globals__, closure=call.__closure__)
     return functools.update_wrapper(made, fn)
 
 
-def _misfit(fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], message: str) -> str:
-    """The sentence about arguments that a signature does not fit; Python's own where that is clear."""
+def _misfit(
+    fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], error: TypeError
+) -> TypeError:
+    """The error for arguments that a signature does not fit; Python's own where that is clear."""
     shown = fn.__qualname__.removesuffix(".__init__")
     parameters = list(inspect.signature(fn).parameters.values())
     if parameters and parameters[0].name == "self":
@@ -196,10 +212,10 @@ def _misfit(fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
     by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     unknown = next((name for name in named if name not in by_name), None)
     if unknown is not None:
-        taken = [name for name in by_name if name not in named]
-        return f"{shown}() has no argument {unknown!r}{nearest(unknown, taken)}"
+        return no_argument(shown, unknown, [name for name in by_name if name not in named])
     places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if len(args) > len(places) and rest:
-        return f"{shown}() was given {len(args)} arguments by position, expected {', '.join(rest)} by name"
-    return message
+        names = ", ".join(rest)
+        return TypeError(f"{shown}() was given {len(args)} arguments by position, expected {names} by name")
+    return error.with_traceback(None)

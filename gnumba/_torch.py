@@ -9,6 +9,7 @@ from typing import Any
 
 from ._activation import Activation, PReLU
 from ._dropout import Dropout
+from ._suggest import suggesting
 
 __all__ = ["torch_function"]
 
@@ -16,6 +17,7 @@ Tensor = Any
 
 
 @functools.cache
+@suggesting
 def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
     """Make a differentiable PyTorch function of an activation or of dropout.
 

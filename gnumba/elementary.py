@@ -13,7 +13,9 @@ All functions keep nan, the odd ones keep the sign of zero, and the limits at ±
 
 import math
 from math import copysign, inf, isfinite, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ._suggest import module_getattr
 
 __all__ = [
     "FAR",
@@ -368,3 +370,11 @@ def log1p(x):
     m, e = split_exponent(u)
     y = _log(m, e, (t - (u - 1.0)) / u)  # what the rounding of u lost, times log'(u)
     return where(x == 0.0, x, _outside(x, -1.0, y))
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # for a type checker a module with this has every attribute
+    __getattr__ = module_getattr(__name__, __dir__)

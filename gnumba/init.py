@@ -15,7 +15,7 @@ import functools
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ._activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid
 from ._engine import place
 from ._engine.transfer import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
+from ._suggest import module_getattr, suggesting
 
 __all__ = [
     "constant",
@@ -81,6 +82,7 @@ def _uniform_of(std: float, shape: Any, rng: Any, dtype: Any, like: Any) -> Any:
 # Plain distributions.
 
 
+@suggesting
 def normal(
     shape: Any, std: float = 0.01, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -122,6 +124,7 @@ def normal(
     return _made(lambda source: std * source.standard_normal(sizes), rng, dtype, like)
 
 
+@suggesting
 def uniform(
     shape: Any, low: float, high: float, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -156,6 +159,7 @@ def uniform(
     return _made(lambda source: source.uniform(low, high, sizes), rng, dtype, like)
 
 
+@suggesting
 def constant(shape: Any, value: float, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
     """One value everywhere: biases, PReLU's slopes.
 
@@ -197,6 +201,7 @@ def _xavier(shape: Any, gain: float) -> float:
     return number("gain", gain, NOT_NEGATIVE) * math.sqrt(2.0 / (fan_in + fan_out))
 
 
+@suggesting
 def xavier_normal(
     shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -233,6 +238,7 @@ def xavier_normal(
     return normal(shape, _xavier(shape, gain), rng=rng, dtype=dtype, like=like)
 
 
+@suggesting
 def xavier_uniform(
     shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -274,6 +280,7 @@ def _he(shape: Any, negative_slope: float) -> float:
     return math.sqrt(2.0 / _fans(shape)[0]) / math.hypot(1.0, slope)
 
 
+@suggesting
 def he_normal(
     shape: Any, negative_slope: float = 0.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -310,6 +317,7 @@ def he_normal(
     return normal(shape, _he(shape, negative_slope), rng=rng, dtype=dtype, like=like)
 
 
+@suggesting
 def he_uniform(
     shape: Any, negative_slope: float = 0.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -350,6 +358,7 @@ def _lecun(shape: Any) -> float:
     return math.sqrt(1.0 / _fans(shape)[0])
 
 
+@suggesting
 def lecun_normal(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
     """LeCun's: normal, variance 1/fan_in. For SELU.
 
@@ -382,6 +391,7 @@ def lecun_normal(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: 
     return normal(shape, _lecun(shape), rng=rng, dtype=dtype, like=like)
 
 
+@suggesting
 def lecun_uniform(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
     """`lecun_normal`'s variance, uniform: limit √(3/fan_in).
 
@@ -414,6 +424,7 @@ def lecun_uniform(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like:
     return _uniform_of(_lecun(shape), shape, rng, dtype, like)
 
 
+@suggesting
 def orthogonal(
     shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
@@ -486,6 +497,7 @@ PAIRS: dict[Activation, Callable[..., Any]] = {
 }
 
 
+@suggesting
 def for_activation(act: Activation) -> Callable[..., Any]:
     """The initialiser for weights whose sum goes through ``act``.
 
@@ -518,3 +530,11 @@ def for_activation(act: Activation) -> Callable[..., Any]:
     if not isinstance(act, Activation) or act not in PAIRS:
         raise ValueError(f"act is {act!r}, expected one of {[known.name for known in PAIRS]}")
     return PAIRS[act]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # for a type checker a module with this has every attribute
+    __getattr__ = module_getattr(__name__, __dir__)

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import numpy as np
 
 from ._hyper import ANY, FINITE, FRACTION, NOT_NEGATIVE, POSITIVE, Range, load_all, number, saved, stateful
-from ._suggest import no_attribute, suggesting
+from ._suggest import module_getattr, no_attribute, suggesting
 
 __all__ = [
     "ReduceOnPlateau",
@@ -180,6 +180,7 @@ class Schedule(ABC):
     def _at(self, t: int) -> Any:
         """The value after ``t`` steps, a plain whole number."""
 
+    @suggesting
     def plot(self, steps: int, ax: Any = None) -> Any:
         """Draw the values of the first ``steps`` steps. Needs matplotlib.
 
@@ -1000,3 +1001,11 @@ class ReduceOnPlateau(Schedule):
         except TypeError as error:
             raise ValueError(f"the state of {self!r} does not fit: {error}") from None
         self.__dict__.update(checked)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # for a type checker a module with this has every attribute
+    __getattr__ = module_getattr(__name__, __dir__)

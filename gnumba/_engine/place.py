@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .._suggest import suggesting
 from . import driver, remote, threads
 from .host import checked_target
 from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
@@ -27,6 +28,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _forced: dict[int, str] = {}  # by thread; empty, and so quick to look at, but inside use_target
 
 
+@suggesting
 def target_of(*arrays: Any) -> str:
     """The target that work on these arrays goes to.
 
@@ -84,6 +86,7 @@ def one_core_below() -> int:
 
 
 @contextlib.contextmanager
+@suggesting
 def use_target(target: str) -> Iterator[None]:
     """Force the target for host arrays of every size inside the block, in this thread.
 
