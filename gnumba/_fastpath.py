@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._engine import place, threads
 from ._engine.factor import ONE
 from ._engine.launch import run
 from ._engine.libraries import increment_versions
 from ._engine.table import HOST
+from ._update import Update
 
-if TYPE_CHECKING:
-    from ._optimizer import Optimizer
-    from ._update import Update
-
-Step = Callable[["Optimizer", Any], bool]
+Optimizer = Any  # of _optimizer.py, which imports this
+Step = Callable[[Optimizer, Any], bool]
 
 
 def fast_step(optimizer: Optimizer) -> Step | None:

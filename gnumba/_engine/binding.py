@@ -13,7 +13,8 @@ from numba import types
 from . import objects
 from .cache import own_symbol
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
-from .host import INT64_LIST, INT64_TABLE, Kernel, compiled
+from .host import Kernel, compiled
+from .lanes import listed
 from .libraries import class_of, has_host_view, host_view
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .place import Updated, reader
@@ -21,6 +22,7 @@ from .specialize import OPTIONS
 from .table import Table
 
 Array = np.ndarray[Any, np.dtype[Any]]
+KNOWN, PLAN = (0,) * 7, (0,) * 6  # as many numbers as there are of a parameter, and of a plan
 COUNT = DL_TENSOR  # where in memory it stands behind one
 
 
@@ -32,12 +34,20 @@ class Binding:
         self._views = [array.view() for _, _, array, _ in bound]  # what nobody else can resize or reshape
         known = [_known(*each, view) for each, view in zip(bound, self._views, strict=True)]
         self._rows = np.array(known, np.int64)
-        self._starts, self._ends = (np.array(bounds, np.int64) for bounds in memory.bounds)
+        self._bounds = [np.array(bounds, np.int64) for bounds in memory.bounds]
         self._lies = {k: _lies(x) for k, x in enumerate(self._given) if known[k][0] == id(self._views[k])}
         self._kinds: tuple[type, ...] = ()  # of gradients that describe themselves
         self._exporters = np.zeros(DL_TENSOR // WORD + 1, np.int64)  # see `exporter_of`
-        self._exporters_at = int(self._exporters.ctypes.data)
         self._seen_first = False  # whether the last step's gradients began with one to be given a view of
+        self._set_plan()
+
+    def _set_plan(self) -> None:
+        """Where everything lies, as `_bind` is told: a number is passed in a third of an array's time."""
+        tables = self._rows, *self._bounds, self._exporters
+        self._plan = np.array(
+            [*(x.ctypes.data for x in tables), len(self._rows), len(self._bounds[0])], np.int64
+        )
+        self._plan_at = int(self._plan.ctypes.data)
 
     def bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
         """Bind gradients from the k-th on; the first that is out of the ordinary, or how many there are.
@@ -51,8 +61,7 @@ class Binding:
         if k == 0 and self._kinds:
             self._choose_exporters(gradients)
         if k > 0 or not self._seen_first:
-            at = self._exporters_at  # not by `_bind`: a call takes longer than the look at a gradient
-            k = binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+            k = binder()(self._plan_at, id(held), id(gradients), k)
         return k if k == len(gradients) else self._bind_foreign(held, gradients, k)
 
     def _bind_foreign(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
@@ -71,8 +80,7 @@ class Binding:
         return k
 
     def _bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], k: int) -> int:
-        at = self._exporters_at
-        return binder()(self._rows, self._starts, self._ends, at, id(held), id(gradients), k)
+        return binder()(self._plan_at, id(held), id(gradients), k)
 
     def _learn(self, kind: type) -> bool:
         """Whether gradients of a type turn out to describe themselves."""
@@ -80,7 +88,7 @@ class Binding:
             return False
         self._kinds += (kind,)
         self._exporters = np.append(self._exporters, [id(kind), function])
-        self._exporters_at = int(self._exporters.ctypes.data)
+        self._set_plan()
         return True
 
     def _choose_exporters(self, gradients: tuple[Any, ...]) -> None:
@@ -139,18 +147,17 @@ def _lies(x: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def binder() -> Kernel:
-    signature = (INT64_TABLE, INT64_LIST, INT64_LIST, *(types.int64,) * 4)
-    return compiled(_bind, signature, nogil=False)  # it reads what others may change
+    return compiled(_bind, (types.int64,) * 4, nogil=False)  # it reads what others may change
 
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def count_below(ordered, limit):
-    """How many of ascending numbers are below the limit."""
-    lo, hi = 0, ordered.size
+def count_below(ordered, size, limit):
+    """How many of so many ascending numbers at an address are below the limit."""
+    lo, hi = 0, size
     while lo < hi:
         middle = (lo + hi) // 2
-        if ordered[middle] < limit:
+        if word(ordered + middle * WORD) < limit:
             lo = middle + 1
         else:
             hi = middle
@@ -172,11 +179,17 @@ def exporter_of(exporters, x):
     return 0
 
 
-def _bind(rows, starts, ends, exporters, held, gradients, k):
-    while k < rows.shape[0]:
+def _bind(plan, held, gradients, k):
+    rows, starts, ends, exporters = (
+        word(plan),
+        word(plan + WORD),
+        word(plan + 2 * WORD),
+        word(plan + 3 * WORD),
+    )
+    count, bounds = word(plan + 4 * WORD), word(plan + 5 * WORD)
+    while k < count:
         p, g = word(held + ITEMS + k * WORD), word(gradients + ITEMS + k * WORD)
-        given, view, nbytes, cell = rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3]
-        described, code, itemsize = rows[k, 4], rows[k, 5], rows[k, 6]
+        given, view, nbytes, cell, described, code, itemsize = listed(rows, k, KNOWN)
         if p != given or cell == 0:
             break
         if described != 0:
@@ -193,8 +206,8 @@ def _bind(rows, starts, ends, exporters, held, gradients, k):
             low = word(g + DATA) if same_kind(g, view) and same_layout(g, view) else 0
         if low == 0:
             break
-        before = count_below(starts, low + nbytes)  # parameters that start before it ends
-        if before > 0 and ends[before - 1] > low:
+        before = count_below(starts, bounds, low + nbytes)  # parameters that start before it ends
+        if before > 0 and word(ends + (before - 1) * WORD) > low:
             break
         store(cell, low)
         k += 1
