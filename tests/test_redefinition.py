@@ -119,10 +119,9 @@ def test_what_is_compiled_is_what_is_there(change, notebook):
     assert (current(rule), current(act)) == latter
 
 
-@pytest.mark.parametrize("kind", ["a helper's global", "an array in place"])
-def test_what_is_redefined_is_used(kind, notebook):
+def test_what_is_redefined_is_used(notebook):
     """By new optimizers, ufuncs, and each call of an activation, as by plain Python."""
-    first, second = CHANGES[kind]
+    first, second = CHANGES["a helper's global"]
     notebook.run(first + USERS)
     x, p = np.ones(3), np.zeros(3)
     for cell, expected in (("", 2.0), (second, 0.5), ("", 0.5)):
@@ -171,7 +170,8 @@ def test_a_pickled_optimizer_is_made_anew(notebook):
     again.step({"w": np.ones(2)})
     assert again.rule is notebook.pull
     assert again.state_dict()["state"]["w"]["m"].tolist() == [0.5, 0.5]
-    assert pulled(optimizer, p) == 2.0
+    optimizer.step({"w": np.ones(2)})
+    assert p.tolist() == [-2.0, -2.0]
 
 
 def test_what_is_the_same_is_compiled_once(notebook):
