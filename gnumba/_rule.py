@@ -65,16 +65,13 @@ class Elementwise(metaclass=Sealed):
         self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
         self.parts: tuple[Any, ...] = (fn,)
         self.versions: dict[Any, Elementwise] = {}
-
-    @property
-    def built_in(self) -> bool:
-        """Whether nobody redefines what the function is made of: gnumba's own, or a frozen one."""
-        return self.origin is not None or (self.fn.__module__ or "").partition(".")[0] == __package__
+        # Whether nobody redefines what it is made of: gnumba's own, and what is frozen.
+        self.built_in = (fn.__module__ or "").partition(".")[0] == __package__
 
     def of(self, *parts: Any) -> Elementwise:
         """Make an object like this of other functions: its own as they were at a time."""
         made = self._like(*parts)
-        made.__dict__["origin"] = self
+        made.__dict__.update(origin=self, built_in=True)
         return made
 
     def _like(self, *parts: Any) -> Elementwise:

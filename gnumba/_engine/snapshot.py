@@ -31,13 +31,14 @@ def current(function: Elementwise) -> Any:
     """
     if function.built_in:
         return function
-    if function.latest is None or not function.latest[0].is_current():
+    latest = function.latest
+    if latest is None or not latest[0].is_current():
         snapshot = Snapshot(function.title, function.parts)
         made_from = snapshot.fingerprint()
         if made_from not in function.versions:
             function.versions[made_from] = function.of(*snapshot.functions)
-        function.latest = snapshot, function.versions[made_from]
-    return function.latest[1]
+        latest = function.latest = snapshot, function.versions[made_from]
+    return latest[1]
 
 
 class Snapshot:
