@@ -132,11 +132,11 @@ def own(names):
     return {name.split(".")[1] for name in names if name.startswith(".")}
 
 
-@pytest.mark.parametrize("name", ["_suggest", "_rule", "elementary"])
+@pytest.mark.parametrize("name", ["_signals", "_suggest", "_rule", "elementary"])
 def test_the_ground_floor_is_the_standard_library(name):
     """A rule is plain Python until somebody asks for ufuncs of it: the one import in a function."""
     assert standard(imported(name))
-    assert own(imported(name)) == (set() if name == "_suggest" else {"_suggest"})
+    assert own(imported(name)) == (set() if name in ("_signals", "_suggest") else {"_suggest"})
     assert standard(imported(name, nested=True))
     assert own(imported(name, nested=True)) == ({"_engine"} if name == "_rule" else set())
 
@@ -155,9 +155,9 @@ def test_rules_are_maths():
 
 
 def test_the_engine_knows_no_rule():
-    """It imports itself, rules' schema, the elementary functions and the words of errors."""
+    """It imports itself, rules' schema, elementary functions, deferred signals and words of errors."""
     names = imported("_engine") | imported("_engine", nested=True)
-    assert own(names) <= {"_engine", "_rule", "_suggest", "elementary"}
+    assert own(names) <= {"_engine", "_rule", "_signals", "_suggest", "elementary"}
     assert not {name for name in names if name.startswith(".rules")}
 
 
