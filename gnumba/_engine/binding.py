@@ -15,7 +15,7 @@ from .cache import own_symbol
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
 from .host import Kernel, compiled
 from .lanes import listed
-from .libraries import class_of, has_host_view, host_view
+from .libraries import class_of, has_host_view, viewer_of
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .place import Updated, reader
 from .specialize import OPTIONS
@@ -107,12 +107,16 @@ class Binding:
         """Both with NumPy views in place of other libraries' arrays, from the k-th on as far as they go."""
         parameters, seen = list(held), list(gradients)
         with contextlib.suppress(BufferError, RuntimeError, TypeError, ValueError):  # told of when looked at
+            kind = viewer = None
             for j in range(k, len(seen)):
-                if not self._is_foreign(j, seen[j]):
+                g = seen[j]
+                if type(g) is not kind:
+                    kind, viewer = type(g), viewer_of(g)
+                if viewer is None and not self._is_foreign(j, g):
                     break
                 if j in self._lies and held[j] is self._given[j] and _lies(held[j]) == self._lies[j]:
                     parameters[j] = self._views[j]
-                if (view := host_view(seen[j])) is not None:
+                if viewer is not None and (view := viewer(g)) is not None:
                     seen[j] = view
         return tuple(parameters), tuple(seen)
 

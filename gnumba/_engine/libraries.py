@@ -43,6 +43,11 @@ def host_view(x: Any) -> Array | None:
     return viewer(x) if viewer else None
 
 
+def viewer_of(x: Any) -> Callable[[Any], Array | None] | None:
+    """`host_view` of objects of the type that something has; None for a type that it does not know."""
+    return _viewer(class_of(x))
+
+
 def has_host_view(x: Any) -> bool:
     """Whether `host_view` may know more of something than NumPy."""
     return _viewer(class_of(x)) is not None
