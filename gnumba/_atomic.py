@@ -39,22 +39,27 @@ def write_whole(path: str | bytes | os.PathLike[str], pieces: Iterable[bytes | m
 
 def _written(target: str, temporary: str, pieces: Iterable[bytes | memoryview], given: str) -> bool:
     """Write a file under another name and rename it; False, and nothing done, if that name was taken away."""
+    file = None
     try:
-        with contextlib.ExitStack() as opened:
-            with uninterrupted():  # between a file's opening and its closing
-                file = opened.enter_context(open(temporary, "xb"))
-            _mark_in_use(file.fileno())
-            if not os.path.exists(temporary):
-                return False  # another writer came before the mark, and took it for a leftover
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-            if WINDOWS:
-                file.close()
-            os.replace(temporary, target)
+        with uninterrupted():  # as a file that has no name here yet is not closed
+            file = open(temporary, "xb")  # noqa: SIM115
+        _mark_in_use(file.fileno())
+        if not os.path.exists(temporary):
+            file.close()
+            return False  # another writer came before the mark, and took it for a leftover
+        if os.path.exists(target):
+            shutil.copymode(target, temporary)
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+        if WINDOWS:
+            file.close()
+        os.replace(temporary, target)
+        file.close()
     except BaseException as error:
+        if file is not None:
+            with contextlib.suppress(OSError):  # of what could not be flushed
+                file.close()
         if isinstance(error, OSError) and error.filename == temporary:
             error.filename = given
         try:
