@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from ._engine import place
 from ._hyper import generator, saved
 from ._signals import uninterrupted
-from ._suggest import suggesting
+from ._suggest import no_attribute, suggesting
 
 __all__ = ["minibatches"]
 
@@ -192,9 +191,7 @@ class Minibatches:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(type(self), name):
-            settable = ["batch_size", "rng", "shuffle", "drop_last"]
-            near = difflib.get_close_matches(name, settable, n=1, cutoff=0.0)[0]
-            raise AttributeError(f"minibatches have no attribute {name!r}, did you mean {near!r}?")
+            raise no_attribute(self, name, ("batch_size", "rng", "shuffle", "drop_last"))
         super().__setattr__(name, value)
 
     # Copies: each with an rng of its own, and what is left of an epoch that is under way.

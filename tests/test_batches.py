@@ -356,7 +356,7 @@ def test_arguments_may_be_set():
 def test_other_attributes_cannot_be_set(wrong, near):
     """The nearest is named."""
     batches = gn.minibatches(np.arange(7))
-    with pytest.raises(AttributeError, match=f"'{wrong}', did you mean '{near}'"):
+    with pytest.raises(AttributeError, match=f"'{wrong}'; did you mean '{near}'"):
         setattr(batches, wrong, 3)
     assert not hasattr(batches, wrong)
     with pytest.raises(AttributeError):
