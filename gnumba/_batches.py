@@ -13,6 +13,7 @@ from ._engine import place
 from ._hyper import generator, saved
 from ._signals import uninterrupted
 from ._suggest import no_attribute, suggesting
+from ._typing import Seed
 
 __all__ = ["minibatches"]
 
@@ -21,7 +22,7 @@ MEMORY = "__array_interface__", "__cuda_array_interface__", "__dlpack__"  # of a
 
 @suggesting
 def minibatches(
-    *arrays: Any, batch_size: Any = 64, rng: Any = None, shuffle: bool = True, drop_last: bool = False
+    *arrays: Any, batch_size: Any = 64, rng: Seed = None, shuffle: bool = True, drop_last: bool = False
 ) -> Minibatches:
     """The rows of arrays in batches: every ``for`` over it is an epoch, a tuple of arrays at a time.
 

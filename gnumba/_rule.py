@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from types import FunctionType
-from typing import Any
+from typing import Any, overload
 
 from ._suggest import nearest, suggesting
 
@@ -217,6 +217,10 @@ registry: dict[str, Rule] = {}
 """Every update rule by name, users' own included."""
 
 
+@overload
+def rule(fn: Callable[..., Any]) -> Rule: ...
+@overload
+def rule(*, initial: Mapping[str, float] | None = None) -> Callable[[Callable[..., Any]], Rule]: ...
 @suggesting
 def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] | None = None) -> Any:
     """Make an update rule of a scalar function; its signature is the schema.

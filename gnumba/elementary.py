@@ -48,7 +48,7 @@ def _exact_fma(a, b, c):
 _fma = getattr(math, "fma", _exact_fma)  # in Python from 3.13
 
 
-def fma(a, b, c):
+def fma(a: float, b: float, c: float) -> float:
     """Fused multiply-add: a·b + c, rounded once.
 
     Examples
@@ -85,7 +85,7 @@ def split_exponent(x):
     return (m, float(e)) if m >= SQRT_HALF else (2.0 * m, e - 1.0)
 
 
-def sqrt(x):
+def sqrt(x: float) -> float:
     """Square root, rounded correctly; nan below zero.
 
     Examples
@@ -96,7 +96,7 @@ def sqrt(x):
     return nan if x < 0.0 else math.sqrt(x)
 
 
-def where(condition, a, b):
+def where(condition: bool, a: float, b: float) -> float:
     """a if the condition holds, else b: a select, not a branch, so both are computed.
 
     A loop over a rule becomes SIMD if all its choices are selects. Of an ``a if condition else b``
@@ -195,7 +195,7 @@ TANH_TAIL = per_dtype(
 # fmt: on
 
 
-def maximum(a, b):
+def maximum(a: float, b: float) -> float:
     """The larger of a and b; nan if either is.
 
     Examples
@@ -206,7 +206,7 @@ def maximum(a, b):
     return where((a > b) | (a != a), a, b)
 
 
-def minimum(a, b):
+def minimum(a: float, b: float) -> float:
     """The smaller of a and b; nan if either is.
 
     Examples
@@ -217,7 +217,7 @@ def minimum(a, b):
     return where((a < b) | (a != a), a, b)
 
 
-def clip(x, lo, hi):
+def clip(x: float, lo: float, hi: float) -> float:
     """x, but at least lo and at most hi; nan stays nan.
 
     Examples
@@ -229,7 +229,7 @@ def clip(x, lo, hi):
     return where(x > hi, hi, x)
 
 
-def sign(x):
+def sign(x: float) -> float:
     """-1, x or 1 for x below, at and above zero; nan stays nan.
 
     Examples
@@ -251,7 +251,7 @@ def _reduce(x):
     return r + fma(horner(r, EXP_TAIL), r * r, low), n
 
 
-def exp(x):
+def exp(x: float) -> float:
     """eˣ.
 
     Accuracy: 0.9 ulp in float32 and in float64.
@@ -266,7 +266,7 @@ def exp(x):
     return (1.0 + z) * pow2(k) * pow2(n - k)
 
 
-def expm1(x):
+def expm1(x: float) -> float:
     """eˣ − 1, accurate near 0 too.
 
     Accuracy: 1.2 ulp in float32, 1.3 in float64 (near x = 17 and 37); 1 ulp below 0.
@@ -282,7 +282,7 @@ def expm1(x):
     return where(abs(x) < 1e-17, x, y)  # x/2 would lose a subnormal's last bit, and -0.0 its sign
 
 
-def scaled_exp(x):
+def scaled_exp(x: float) -> tuple[float, float]:
     """(w, s) with eˣ = w/s: s is 1, or a smaller power of two where w would overflow without it.
 
     x is clipped: below at the smallest normal eˣ, above at FAR. With (w, s) = scaled_exp(-x),
@@ -303,7 +303,7 @@ def scaled_exp(x):
     return (1.0 + z) * pow2(k), pow2(k - n)
 
 
-def tanh(x):
+def tanh(x: float) -> float:
     """Hyperbolic tangent, (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ).
 
     Accuracy: 1 ulp in float32 and in float64.
@@ -340,7 +340,7 @@ def _outside(x, lowest, y):
     return where(x < inf, where(x > lowest, y, where(x == lowest, -inf, nan)), x)
 
 
-def log(x):
+def log(x: float) -> float:
     """Natural logarithm; -inf at 0, nan below.
 
     Accuracy: 0.9 ulp in float32 and in float64.
@@ -355,7 +355,7 @@ def log(x):
     return _outside(x, 0.0, _log(m, where(normal, e, e - MANTISSA_BITS), 0.0))
 
 
-def log1p(x):
+def log1p(x: float) -> float:
     """log(1 + x), accurate near 0 too; -inf at -1, nan below.
 
     Accuracy: 0.9 ulp in float32 and in float64.

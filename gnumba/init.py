@@ -15,7 +15,7 @@ import functools
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ._engine import place
 from ._engine.transfer import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
 from ._suggest import module_getattr, suggesting
+from ._typing import Number, Seed, Shape
 
 __all__ = [
     "constant",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Weights = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Like = TypeVar("Like")
 
 
 # What all have in common.
@@ -82,9 +85,15 @@ def _uniform_of(std: float, shape: Any, rng: Any, dtype: Any, like: Any) -> Any:
 # Plain distributions.
 
 
+@overload
+def normal(
+    shape: Shape, std: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def normal(shape: Shape, std: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like) -> Like: ...
 @suggesting
 def normal(
-    shape: Any, std: float = 0.01, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, std: Number = 0.01, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """Normal numbers of mean 0.
 
@@ -124,9 +133,17 @@ def normal(
     return _made(lambda source: std * source.standard_normal(sizes), rng, dtype, like)
 
 
+@overload
+def uniform(
+    shape: Shape, low: Number, high: Number, *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def uniform(
+    shape: Shape, low: Number, high: Number, *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def uniform(
-    shape: Any, low: float, high: float, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, low: Number, high: Number, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """Uniform numbers between ``low`` and ``high``.
 
@@ -159,8 +176,16 @@ def uniform(
     return _made(lambda source: source.uniform(low, high, sizes), rng, dtype, like)
 
 
+@overload
+def constant(
+    shape: Shape, value: Number, *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def constant(shape: Shape, value: Number, *, rng: Seed = ..., dtype: Any = ..., like: Like) -> Like: ...
 @suggesting
-def constant(shape: Any, value: float, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
+def constant(
+    shape: Shape, value: Number, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
+) -> Any:
     """One value everywhere: biases, PReLU's slopes.
 
     Parameters
@@ -196,14 +221,22 @@ def constant(shape: Any, value: float, *, rng: Any = None, dtype: Any = np.float
 # Scaled to the fans.
 
 
-def _xavier(shape: Any, gain: float) -> float:
+def _xavier(shape: Any, gain: Number) -> float:
     fan_in, fan_out = _fans(shape)
     return number("gain", gain, NOT_NEGATIVE) * math.sqrt(2.0 / (fan_in + fan_out))
 
 
+@overload
+def xavier_normal(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def xavier_normal(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def xavier_normal(
-    shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, gain: Number = 1.0, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """Xavier's or Glorot's: normal, variance gain² · 2/(fan_in + fan_out). For sigmoid and tanh.
 
@@ -238,9 +271,17 @@ def xavier_normal(
     return normal(shape, _xavier(shape, gain), rng=rng, dtype=dtype, like=like)
 
 
+@overload
+def xavier_uniform(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def xavier_uniform(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def xavier_uniform(
-    shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, gain: Number = 1.0, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """`xavier_normal`'s variance, uniform: limit gain · √(6/(fan_in + fan_out)).
 
@@ -275,14 +316,22 @@ def xavier_uniform(
     return _uniform_of(_xavier(shape, gain), shape, rng, dtype, like)
 
 
-def _he(shape: Any, negative_slope: float) -> float:
+def _he(shape: Any, negative_slope: Number) -> float:
     slope = number("negative_slope", negative_slope, FINITE)
     return math.sqrt(2.0 / _fans(shape)[0]) / math.hypot(1.0, slope)
 
 
+@overload
+def he_normal(
+    shape: Shape, negative_slope: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def he_normal(
+    shape: Shape, negative_slope: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def he_normal(
-    shape: Any, negative_slope: float = 0.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, negative_slope: Number = 0.0, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """He's or Kaiming's: normal, variance 2/((1 + a²) · fan_in) for leaky slope a. For ReLU and its kin.
 
@@ -317,9 +366,17 @@ def he_normal(
     return normal(shape, _he(shape, negative_slope), rng=rng, dtype=dtype, like=like)
 
 
+@overload
+def he_uniform(
+    shape: Shape, negative_slope: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def he_uniform(
+    shape: Shape, negative_slope: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def he_uniform(
-    shape: Any, negative_slope: float = 0.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, negative_slope: Number = 0.0, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """`he_normal`'s variance, uniform: limit √(6/((1 + a²) · fan_in)).
 
@@ -358,8 +415,12 @@ def _lecun(shape: Any) -> float:
     return math.sqrt(1.0 / _fans(shape)[0])
 
 
+@overload
+def lecun_normal(shape: Shape, *, rng: Seed = ..., dtype: Any = ..., like: None = ...) -> Weights: ...
+@overload
+def lecun_normal(shape: Shape, *, rng: Seed = ..., dtype: Any = ..., like: Like) -> Like: ...
 @suggesting
-def lecun_normal(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
+def lecun_normal(shape: Shape, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None) -> Any:
     """LeCun's: normal, variance 1/fan_in. For SELU.
 
     Parameters
@@ -391,8 +452,12 @@ def lecun_normal(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: 
     return normal(shape, _lecun(shape), rng=rng, dtype=dtype, like=like)
 
 
+@overload
+def lecun_uniform(shape: Shape, *, rng: Seed = ..., dtype: Any = ..., like: None = ...) -> Weights: ...
+@overload
+def lecun_uniform(shape: Shape, *, rng: Seed = ..., dtype: Any = ..., like: Like) -> Like: ...
 @suggesting
-def lecun_uniform(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like: Any = None) -> Any:
+def lecun_uniform(shape: Shape, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None) -> Any:
     """`lecun_normal`'s variance, uniform: limit √(3/fan_in).
 
     Parameters
@@ -424,9 +489,17 @@ def lecun_uniform(shape: Any, *, rng: Any = None, dtype: Any = np.float32, like:
     return _uniform_of(_lecun(shape), shape, rng, dtype, like)
 
 
+@overload
+def orthogonal(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: None = ...
+) -> Weights: ...
+@overload
+def orthogonal(
+    shape: Shape, gain: Number = ..., *, rng: Seed = ..., dtype: Any = ..., like: Like
+) -> Like: ...
 @suggesting
 def orthogonal(
-    shape: Any, gain: float = 1.0, *, rng: Any = None, dtype: Any = np.float32, like: Any = None
+    shape: Shape, gain: Number = 1.0, *, rng: Seed = None, dtype: Any = np.float32, like: Any = None
 ) -> Any:
     """A random orthogonal matrix, every one as likely as any other, times ``gain``.
 

@@ -12,7 +12,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def one_core_below() -> int:
 
 @contextlib.contextmanager
 @suggesting
-def use_target(target: str) -> Iterator[None]:
+def use_target(target: Literal["cpu", "parallel"]) -> Iterator[None]:
     """Force the target for host arrays of every size inside the block, in this thread.
 
     Parameters
@@ -120,7 +120,11 @@ def use_target(target: str) -> Iterator[None]:
 
 
 def checked_dtype(dtype: Any) -> np.dtype[Any]:
-    made = np.dtype(dtype)
+    """float32 or float64, as NumPy or PyTorch has them."""
+    try:
+        made = np.dtype(str(dtype).removeprefix("torch.") if library_of(dtype) == "torch" else dtype)
+    except TypeError:
+        made = None
     if made not in DTYPES:
         raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
     return made
