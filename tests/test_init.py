@@ -106,9 +106,10 @@ def test_scaled_to_the_fans(normal, uniform, variance, given, shape, dtype, rng)
 
 def test_constant(dtype):
     """The value, everywhere."""
-    for value in (0.25, -3, math.inf, True):
+    for value in (0.25, -3, math.inf, np.float32(0.1), np.array(2)):
         made = init.constant((3, 4), value, dtype=dtype)
         np.testing.assert_array_equal(made, np.full((3, 4), value, dtype))
+    assert_refused(lambda: init.constant(3, True), TypeError, "value is True", "expected a number")
 
 
 def test_nothing_random_about_no_spread():
@@ -472,3 +473,16 @@ def test_signals_keep_their_size(name, rng):
         dying = act(dying @ init.normal((128, 128), rng=rng))
     assert 0.01 * start < np.square(x).mean() < 10.0 * start
     assert np.square(dying).mean() < 1e-20
+
+
+def test_dtypes_of_other_libraries(dtype):
+    """PyTorch's and JAX's are those of NumPy; others are refused in a sentence."""
+    torch = pytest.importorskip("torch")
+    expected = init.he_normal((3, 4), rng=0, dtype=dtype)
+    made = init.he_normal((3, 4), rng=0, dtype=getattr(torch, dtype.name))
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made, expected)
+    for wrong in (torch.float16, torch.int64, "float33", 3.0, object, np.int32):
+        assert_refused(
+            lambda w=wrong: init.he_normal((3, 4), dtype=w), TypeError, "dtype is", "float32 or float64"
+        )

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 import gnumba as gn
 
-x: NDArray[np.float32] = np.zeros((8, 4), np.float32)
+x = np.zeros((8, 4), np.float32)
 params = {"w": np.zeros((4, 2)), "b": np.zeros(2)}
 
 # First weights.
 w = gn.init.he_normal((4, 2), rng=0)
 assert_type(w, np.ndarray[Any, np.dtype[np.floating[Any]]])
-assert_type(gn.init.constant(3, 0.25, like=x), NDArray[np.float32])
+bias: NDArray[np.float32] = gn.init.constant(3, 0.25, like=x)
+bias = gn.init.constant(3, 0.25, like="x")  # error
 gn.init.orthogonal((4, 2), gain=np.float32(2.0), rng=np.random.default_rng(0))
 gn.init.he_normal((4, 2), rng="seed")  # error
 gn.init.he_normal("4, 2", rng=0)  # error
@@ -57,10 +58,12 @@ gn.Adam(3.0)  # error
 gn.RMSprop(params)  # error
 
 # Activations.
-y = gn.relu(x)
-assert_type(y, NDArray[np.float32])
-assert_type(gn.leaky_relu.backward(x, x, 0.2), NDArray[np.float32])
-assert_type(gn.dropout(x, 0.5, (0, 1)), NDArray[np.float32])
+y: NDArray[np.float32] = gn.relu(x)
+slope: NDArray[np.float32] = gn.leaky_relu.backward(x, y, 0.2)
+masked: NDArray[np.float32] = gn.dropout(x, 0.5, (0, 1))
+number: float = gn.relu(x)  # error
+number = gn.leaky_relu.backward(x, y, 0.2)  # error
+number = gn.dropout(x, 0.5, (0, 1))  # error
 
 # Around the loop.
 for batch in gn.minibatches(x, np.arange(8), batch_size=4, rng=0):

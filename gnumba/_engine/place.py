@@ -124,7 +124,7 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         made = np.dtype(str(dtype).removeprefix("torch.") if library_of(dtype) == "torch" else dtype)
     except TypeError:
-        made = None
+        made = np.dtype(object)
     if made not in DTYPES:
         raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
     return made
