@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from types import FunctionType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._suggest import nearest, suggesting
 
@@ -20,10 +20,18 @@ __all__ = ["Elementwise", "Rule", "registry", "rule"]
 class Sealed(type):
     """The type of classes whose objects take no attributes once they are made."""
 
-    def __call__(cls, *args: Any, **named: Any) -> Any:
-        made = super().__call__(*args, **named)
-        made.__dict__["_sealed"] = True
-        return made
+    if not TYPE_CHECKING:  # to a type checker a call is that of __init__
+
+        def __call__(cls, *args: Any, **named: Any) -> Any:
+            made = super().__call__(*args, **named)
+            made.__dict__["_sealed"] = True
+            return made
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """That of ``__init__``, which `inspect.signature` would not look at, as there is a ``__call__``."""
+        _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        return inspect.Signature(parameters)
 
 
 class Elementwise(metaclass=Sealed):
