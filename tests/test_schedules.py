@@ -922,6 +922,25 @@ def test_resuming_gives_the_same_bits(schedule, where, rng):
     assert not np.array_equal(whole, start)
 
 
+@pytest.mark.parametrize("nest", NESTED)
+def test_a_loss_is_passed_on_to_schedules_within(nest):
+    """To those that observe losses."""
+    plateau = observed(0)
+    schedule = nest(plateau)
+    for _ in range(3):
+        schedule.observe(1.0)
+    assert plateau == observed(3)
+
+
+@pytest.mark.parametrize(("lr", "after"), [(1e-8, 1e-8), (1.0005e-8, 0.0)])
+def test_the_least_reduction_that_is_made(lr, after):
+    """Is more than 1e-8, as PyTorch's."""
+    plateau = ReduceOnPlateau(lr, factor=0.0, patience=0)
+    plateau.observe(1.0)
+    plateau.observe(1.0)
+    assert plateau(0) == after
+
+
 @pytest.mark.parametrize("nest", [lambda plateau: plateau, *NESTED])
 @pytest.mark.parametrize("carry", ["state_dict", "deepcopy", "pickle"])
 def test_resuming_with_a_plateau(nest, carry, rng):
