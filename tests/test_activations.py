@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 import reference
-from cases import ACTIVATIONS, on_each_target, one_an_activation
+from cases import ACTIVATIONS, DTYPE_AND_TARGET, on_each_target, one_an_activation
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 
 import gnumba as gn
@@ -239,6 +239,7 @@ def test_relu_of_minus_zero_and_of_the_smallest_number(dtype):
 
 
 @pytest.mark.parametrize("shape", layouts.SHAPES.values(), ids=layouts.SHAPES.keys())
+@DTYPE_AND_TARGET
 def test_any_shape(shape, dtype, target, rng):
     """From no element on."""
     x, dy = (near_arguments(rng, shape, dtype) for _ in range(2))

@@ -502,9 +502,10 @@ OFF = {
 }
 
 
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
+@pytest.mark.parametrize(
+    ("name", "target"), [*((name, "cpu") for name in OFF), ("SGD", "parallel"), ("Adam", "parallel")]
+)
 @pytest.mark.parametrize("option", [{}, {"max_norm": 1e3}, {"nonfinite": "raise"}], ids=str)
-@pytest.mark.parametrize("name", OFF)
 def test_what_is_switched_off_does_not_act_on_infinity(name, option, target, dtype):
     """0 · inf is nan, so neither decay of a parameter nor momentum of a state may act."""
     make, hyper = OFF[name]
