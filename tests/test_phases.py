@@ -309,6 +309,7 @@ def switches_at(losses, patience):
         ([1.0, 1.0, 1.0, 1.0], 2, 4),
         ([1.0, 1.0, 0.5, 0.5, 0.5], 1, 5),
         ([1.0, 0.9999, 0.99980001], 0, 2),  # better by no more than a part of 1e-4
+        ([1.0, 0.99989995], 0, None),  # better by a little more
         ([1.0, 0.99989, 0.99978], 0, None),
         ([1.0, 0.99995, 0.99985], 1, None),  # from the best, not from the last
         ([1.0, 2.0, 1.5], 1, 3),
