@@ -633,7 +633,7 @@ def test_prelu_learns_its_slope(rng):
 # ufuncs.
 
 
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@on_each_target(one_an_activation())
 def test_ufunc_gives_the_same_bits(case, dtype, target):
     """The ``numba.vectorize`` product."""
     x = arguments(dtype, count=50)
@@ -646,7 +646,7 @@ def test_ufunc_gives_the_same_bits(case, dtype, target):
 DEFAULTS = {"leaky_relu": [0.01], "elu": [1.0]}
 
 
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@on_each_target(one_an_activation())
 def test_ufunc_does_not_warn(case, dtype, target):
     """Neither of nan, nor of what is computed on the way; compiled callers have it as before."""
     x = np.repeat(np.array([NAN, INF, -INF, np.finfo(dtype).max, -np.finfo(dtype).max, 1e-30], dtype), 17)

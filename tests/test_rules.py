@@ -104,7 +104,7 @@ def test_optimizer_follows_its_formula(case, shape, dtype, target, rng):
     assert_follows(by_class(case, p, gradients, target), expected, dtype)
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
+@on_each_target(OPTIMIZERS)
 def test_ufuncs_follow_the_formula(case, dtype, target, rng):
     """One ufunc an output, broadcasting scalars."""
     p = values(rng, (33, 7), dtype)
