@@ -1,6 +1,19 @@
 """Every activation, forward and backward, into arrays that are there."""
 
-from .common import ACTIVATIONS, HYPER, NUMPY, SIZES, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
+from .common import (
+    ACTIVATIONS,
+    CHOICES,
+    HYPER,
+    NUMPY,
+    SIZES,
+    TARGETS,
+    arrays_on,
+    in_numpy,
+    normal,
+    on,
+    ratio,
+    repeats,
+)
 
 
 class Passes:
@@ -44,7 +57,7 @@ class Activations(Passes):
 class OverNumPy(Passes):
     """The time of a forward and a backward call over that of the formulas in NumPy, with ``out=``."""
 
-    params = (list(ACTIVATIONS), TARGETS, [1_000, 100_000])
+    params = (list(ACTIVATIONS), CHOICES, [1_000, 100_000])
     param_names = ("activation", "target", "elements")
     version = "2"
     unit = "x NumPy"

@@ -6,7 +6,19 @@ import numpy as np
 
 import gnumba as gn
 
-from .common import MODELS, NUMPY, OPTIMIZERS, TARGETS, arrays_on, in_numpy, normal, on, ratio, repeats
+from .common import (
+    CHOICES,
+    MODELS,
+    NUMPY,
+    OPTIMIZERS,
+    TARGETS,
+    arrays_on,
+    in_numpy,
+    normal,
+    on,
+    ratio,
+    repeats,
+)
 
 
 class Stepping:
@@ -47,7 +59,7 @@ class Step(Stepping):
 class OverNumPy(Stepping):
     """A step's time over that of the formula in NumPy, with ``out=``."""
 
-    params = (list(OPTIMIZERS), TARGETS, list(MODELS)[:2])
+    params = (list(OPTIMIZERS), CHOICES, list(MODELS)[:2])
     param_names = ("optimizer", "target", "model")
     version = "2"
     unit = "x NumPy"

@@ -3,9 +3,9 @@
 The base is, by default, the last commit that has results under ``benchmarks/results``. Both are measured here
 and now, with this tree's benchmarks: their ``gnumba`` folders are taken out of git, everything else is the
 environment's. A shared machine is half as fast from one minute to the next, so nothing here is a single time:
-by default the benchmarks are one core's ratios to NumPy, taken in turns within a process (track_over_numpy);
-the commits take turns, round after round; the median of the rounds' quotients counts; and what looks slower
-is measured once more and has to be slower again.
+by default the benchmarks are one core's ratios to NumPy, taken in turns within a process (track_over_numpy),
+small work as a user has it too, who forces no target; the commits take turns, round after round; the median
+of the rounds' quotients counts; and what looks slower is measured once more and has to be slower again.
 
 Exit status: 0 nothing is slower, 1 something is, 2 it could not be measured.
 """
@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+ONE_CORE = "track_over_numpy.*('cpu'|'default', (1000|'4 arrays))"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -142,7 +143,7 @@ def main():
     parser.add_argument("base", nargs="?", help="the commit to compare with; default: the last with results")
     parser.add_argument("head", nargs="?", default="HEAD", help="the commit in question; default: HEAD")
     parser.add_argument(
-        "--bench", default="track_over_numpy.*'cpu'", help="which benchmarks: a regular expression"
+        "--bench", default=ONE_CORE, help=f"which benchmarks: a regular expression; default: {ONE_CORE}"
     )
     parser.add_argument("--factor", type=float, default=1.3, help="slower from here on; default: 1.3")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; default: 3")
