@@ -12,7 +12,7 @@ from typing import Any
 
 import gnumba as gn
 
-from . import _bench, _contenders, _demo
+from . import _bench, _contenders, _demo, _precompile
 
 PICTURE = "gnumba-demo.png"
 BENCHED: dict[str, Iterable[str]] = {
@@ -98,13 +98,22 @@ def make_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m gnumba", description=gn.__doc__)
     parser.add_argument("--version", action="version", version=f"gnumba {gn.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="{demo,bench,info}")
+    commands = parser.add_subparsers(title="commands", metavar="{demo,bench,info,precompile}")
     about = "train a small network on handwritten digits: a table, and a picture of the loss curves"
     add_demo_options(commands.add_parser("demo", help=about, description=about))
     about = "measure gnumba beside NumPy, and PyTorch and optax if installed, on this machine"
     add_bench_options(commands.add_parser("bench", help=about, description=about))
     about = "print versions, threads, SIMD width, CUDA and the cache folder"
     commands.add_parser("info", help=about, description=about).set_defaults(run=info)
+    about = "compile kernels ahead of time, as for a container's image"
+    add_precompile_options(
+        commands.add_parser(
+            "precompile",
+            help=about,
+            description=f"{about.capitalize()}. They are for this kind of CPU; numba's variables "
+            "NUMBA_CPU_NAME and NUMBA_CPU_FEATURES choose another, here and when they are used.",
+        )
+    )
     return parser
 
 
@@ -145,6 +154,23 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
     to_plot = functools.partial(picture, name="gnumba-bench.png")
     add("--markdown", action="store_true", help="print the rows as in the README")
     add("--plot", type=to_plot, metavar="PATH", help="draw the ratios: a file that ends in .png, or a folder")
+
+
+def add_precompile_options(parser: argparse.ArgumentParser) -> None:
+    """What ``precompile`` takes."""
+    parser.set_defaults(run=_precompile.run)
+
+    def add(option: str, choices: Iterable[str], default: Sequence[str], text: str, **how: Any) -> None:
+        parser.add_argument(
+            option, nargs="*", choices=[*choices], default=[*default], metavar="NAME", help=text, **how
+        )
+
+    kinds = _precompile.KINDS
+    names = f"kinds ({', '.join(kinds)}) or names of rules and activations; default: all"
+    add("--only", [*kinds, *_precompile.NAMES], [*kinds], names, dest="names")
+    dtypes, targets = ("float32", "float64"), ("cpu", "parallel", "cuda")
+    add("--dtype", dtypes, dtypes, "float32, float64; default: both", dest="dtypes")
+    add("--target", targets, targets[:2], "cpu, parallel, cuda; default: cpu parallel", dest="targets")
 
 
 def whole_from(least: int) -> Callable[[str], int]:

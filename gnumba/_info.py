@@ -12,7 +12,7 @@ import llvmlite.binding
 
 from ._activation import Activation
 from ._dropout import Dropout
-from ._engine import cache, device, driver, grid, host, place, threads
+from ._engine import binding, cache, device, driver, grid, host, place, threads
 from ._engine.snapshot import current
 from ._engine.ufunc import TARGETS
 from ._optimizer import Optimizer
@@ -148,7 +148,8 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
     asked = host.TARGETS if target is None else (host.checked_target(target, TARGETS),)
     targets = dict.fromkeys(map(threads.usable, asked))
     if not flat:
-        return [functools.partial(host.sweep, f, made, each) for f in functions for each in targets]
+        sweeps = [functools.partial(host.sweep, f, made, each) for f in functions for each in targets]
+        return [*sweeps, binding.binder]
     makers = {"cpu": host.flat, "parallel": host.shared_flat}
     return [functools.partial(makers[each], f, made) for f in functions for each in targets]
 
