@@ -45,7 +45,7 @@ def jobs(names: Iterable[str], dtypes: Iterable[str], targets: Iterable[str]) ->
 def make(job: Job) -> Job:
     """Compile, or find on the disk."""
     if job.name == CLIPPING:
-        with gn.use_target(job.target):
+        with gn.use_target("parallel" if job.target == "parallel" else "cpu"):
             grads = [np.ones(3, job.dtype)]
             gn.clip_by_global_norm(grads, 1.0)
             gn.clip_by_norm(grads, 1.0)

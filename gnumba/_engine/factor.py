@@ -33,8 +33,8 @@ class Factor(NamedTuple):
 
     def split(self, dtype: np.dtype[Any]) -> tuple[float, float]:
         """The (power, rest) that kernels for a dtype multiply gradients by."""
-        if self.exponent == 0:
-            return 1.0, self.mantissa
+        if -STEP <= self.exponent <= 0:  # ordinary, and not worth a loop in Python
+            return 1.0, self.mantissa if self.exponent == 0 else self.mantissa * 2.0**-STEP
         pair: tuple[float, float] = _split(*self, BOUNDS[dtype])
         return pair
 
@@ -44,6 +44,10 @@ class Factor(NamedTuple):
 
 def factor(norm: float, limit: float, scale: float) -> Factor:
     """min(1, limit / norm) / scale; nan where the norm is not finite, unless the limit is -1, for none."""
+    if 1e-100 < limit < norm < 1e100:
+        quick = limit / norm / scale
+        if 2.0**-STEP <= quick < 1.0:
+            return Factor(quick * 2.0**STEP, -STEP)  # what the loops find
     return Factor(*_factor(norm, limit, scale))
 
 
