@@ -21,6 +21,7 @@ __all__ = [
     "FAR",
     "clip",
     "exp",
+    "exp_plus",
     "expm1",
     "fma",
     "log",
@@ -28,6 +29,7 @@ __all__ = [
     "maximum",
     "minimum",
     "scaled_exp",
+    "scaled_one_plus_exp",
     "sign",
     "sqrt",
     "tanh",
@@ -192,6 +194,19 @@ TANH_TAIL = per_dtype(
         -0.000455459842,
     ),
 )
+SILU_NEAR_MINIMUM = per_dtype(
+    float64=(  # 0.20 ulp
+        0.2178117057198001, 0.14664879699694719, 0.018874814223781566,
+        -0.015222655232884789, -0.0066065891287901569, 0.00012670679827736948,
+        0.00079848410947154361,
+    ),
+    float32=(  # 0.17 ulp
+        0.217811704, 0.146648794, 0.0188731998,
+        -0.0152220652,
+    ),
+)
+SILU_MINIMUM = per_dtype(float64=-1.2784645427610737, float32=-1.27846456)
+SILU_MINIMUM_LOW = per_dtype(float64=-1.0946994183093437e-16, float32=1.29792825e-08)
 # fmt: on
 
 
@@ -251,6 +266,24 @@ def _reduce(x):
     return r + fma(horner(r, EXP_TAIL), r * r, low), n
 
 
+def exp_plus(x: float, a: float) -> tuple[float, float, float]:
+    """(y, a + eˣ, 2ᵏ) with eˣ = y·2ᵏ and a normal y, for |x| ≤ FAR; k is 0 unless eˣ is near underflow.
+
+    What is computed of y, and multiplied by 2ᵏ last, is rounded once in a subnormal result too. The
+    sum has the bits that the rounding of eˣ would lose; where k is not 0 it has y in place of eˣ.
+
+    Examples
+    --------
+    >>> y, q, scale = exp_plus(-744.0, 1.0)
+    >>> 1e6 * y / q * scale, 1e6 * exp(-744.0)
+    (7.671945e-318, 9.881313e-318)
+    """
+    z, n = _reduce(x)
+    k = clip(n, LOW_EXPONENT, LAST_EXPONENT)  # 2ⁿ may be too small or too large for a normal number
+    p = pow2(k)
+    return fma(p, z, p), fma(p, z, a + p), pow2(n - k)
+
+
 def exp(x: float) -> float:
     """eˣ.
 
@@ -261,9 +294,8 @@ def exp(x: float) -> float:
     >>> exp(1.0), exp(-745.0), exp(-inf)
     (2.718281828459045, 5e-324, 0.0)
     """
-    z, n = _reduce(clip(x, EXP_IS_ZERO, EXP_IS_INF))
-    k = clip(n, LOW_EXPONENT, LAST_EXPONENT)  # 2ⁿ may be too small or too large for a normal number
-    return (1.0 + z) * pow2(k) * pow2(n - k)
+    y, _, scale = exp_plus(clip(x, EXP_IS_ZERO, EXP_IS_INF), 0.0)
+    return y * scale
 
 
 def expm1(x: float) -> float:
@@ -300,13 +332,35 @@ def scaled_exp(x: float) -> tuple[float, float]:
     """
     z, n = _reduce(clip(x, EXP_IS_NORMAL, FAR))
     k = where(n > LAST_EXPONENT, LAST_EXPONENT, n)
-    return (1.0 + z) * pow2(k), pow2(k - n)
+    p = pow2(k)
+    return fma(p, z, p), pow2(k - n)
+
+
+def scaled_one_plus_exp(x):
+    """(d, s) with 1 + eˣ = d/s: s is 1, or a smaller power of two where d would overflow without it.
+
+    x is clipped as in `scaled_exp`. With (d, s) = scaled_one_plus_exp(-x), 1/(1 + e⁻ˣ) is s/d.
+
+    Accuracy: 0.8 ulp in float32 and in float64; s/d: 1.5 and 1.8.
+
+    Examples
+    --------
+    >>> scaled_one_plus_exp(1.0)
+    (3.718281828459045, 1.0)
+    >>> d, s = scaled_one_plus_exp(740.0)
+    >>> s / d
+    4.2e-322
+    """
+    z, n = _reduce(clip(x, EXP_IS_NORMAL, FAR))
+    k = where(n > LAST_EXPONENT, LAST_EXPONENT, n)
+    p, s = pow2(k), pow2(k - n)
+    return fma(p, z, s + p), s  # the rounding of 1 + z is saved
 
 
 def tanh(x: float) -> float:
     """Hyperbolic tangent, (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ).
 
-    Accuracy: 1 ulp in float32 and in float64.
+    Accuracy: 1.0 ulp in float32, 1.2 in float64.
 
     Examples
     --------
@@ -317,8 +371,11 @@ def tanh(x: float) -> float:
     a = where(a > 20.0, 20.0, a)
     u = a * a
     near = fma(a, u * horner(u, TANH_TAIL), a)
-    z, n = _reduce(2.0 * a)
-    far = 1.0 - 2.0 / ((1.0 + z) * pow2(n) + 1.0)
+    # As in _reduce, but without the low parts: from 0.9 on an error of e²ᵃ counts for a quarter.
+    n = (fma(2.0 * a, LOG2E, ROUNDING_SHIFT) + MAGIC) - MAGIC
+    r = fma(-n, LN2, 2.0 * a)
+    p = pow2(n)
+    far = 1.0 - 2.0 / fma(p, fma(horner(r, EXP_TAIL), r * r, r), p + 1.0)
     return copysign(where(a < 0.9, near, far), x)
 
 

@@ -26,6 +26,17 @@ def tanh_tail(u):
     return (mp.tanh(mp.sqrt(u)) / mp.sqrt(u) - 1) / u
 
 
+def silu_derivative(x):
+    return (1 + mp.exp(-x) * (1 + x)) / (1 + mp.exp(-x)) ** 2
+
+
+SILU_MINIMUM = mp.findroot(silu_derivative, -1.278)
+
+
+def silu_slope(d):
+    return silu_derivative(SILU_MINIMUM + d) / d
+
+
 # name: function, interval, weight (d result / result for a change in the polynomial), degrees
 FITS = {
     # r from log(3/4) to log(3/2), and a little more for the rounding of x log2(e)
@@ -43,6 +54,13 @@ FITS = {
         (1e-12, 0.81),
         lambda u: 1 / (1 / u + tanh_tail(u)),
         {"float64": 13, "float32": 6},
+    ),
+    # x - SILU_MINIMUM, within 1/64
+    "SILU_NEAR_MINIMUM": (
+        silu_slope,
+        (-0.01563, 0.01563),
+        lambda d: 1 / abs(silu_slope(d)),
+        {"float64": 6, "float32": 3},
     ),
 }
 
@@ -82,6 +100,14 @@ def fitted(name, dtype):
     return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)) * 2**precision)
 
 
+def split(x, dtype):
+    """x rounded to `dtype`, and what that lost, rounded."""
+    code, _, digits = DTYPES[dtype]
+    high = struct.unpack(code, struct.pack(code, x))[0]
+    low = struct.unpack(code, struct.pack(code, x - high))[0]
+    return f"{high:.{digits}g}", f"{low:.{digits}g}"
+
+
 if __name__ == "__main__":
     for name in FITS:
         print(f"{name} = per_dtype(")
@@ -92,3 +118,6 @@ if __name__ == "__main__":
                 print("        " + ", ".join(coefficients[i : i + 3]) + ",")
             print("    ),")
         print(")")
+    halves = {dtype: split(SILU_MINIMUM, dtype) for dtype in DTYPES}
+    for k, name in enumerate(("SILU_MINIMUM", "SILU_MINIMUM_LOW")):
+        print(f"{name} = per_dtype(" + ", ".join(f"{d}={halves[d][k]}" for d in DTYPES) + ")")

@@ -4,7 +4,21 @@ Written so that nan stays nan (`x <= 0` is false for it), and without branches: 
 function becomes SIMD.
 """
 
-from ..elementary import FAR, clip, exp, expm1, scaled_exp, tanh, where
+from ..elementary import (
+    FAR,
+    SILU_MINIMUM,
+    SILU_MINIMUM_LOW,
+    SILU_NEAR_MINIMUM,
+    clip,
+    exp,
+    exp_plus,
+    expm1,
+    fma,
+    horner,
+    scaled_one_plus_exp,
+    tanh,
+    where,
+)
 
 __all__ = [
     "elu",
@@ -36,14 +50,14 @@ SELU_LAMBDA_ALPHA = SELU_LAMBDA * SELU_ALPHA
 
 def sigmoid(x):
     """1 / (1 + e⁻ˣ)."""
-    w, s = scaled_exp(-x)
-    return s / (s + w)
+    d, s = scaled_one_plus_exp(-x)
+    return s / d
 
 
 def sigmoid_derivative(x):
     """σ(x)(1 − σ(x)), as e / (1 + e)² with e = e^−|x|, which never cancels."""
     e = exp(-abs(x))
-    return e / ((1.0 + e) * (1.0 + e))
+    return e / fma(e, 2.0 + e, 1.0)
 
 
 def sigmoid_derivative_from_y(y):
@@ -54,7 +68,7 @@ def sigmoid_derivative_from_y(y):
 def tanh_derivative(x):
     """1 − tanh² x, as 4e / (1 + e)² with e = e^−2|x|, which never cancels."""
     e = exp(-2.0 * abs(x))
-    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+    return 4.0 * e / fma(e, 2.0 + e, 1.0)
 
 
 def tanh_derivative_from_y(y):
@@ -126,14 +140,16 @@ def selu_derivative_from_y(y):
 def silu(x):
     """x·σ(x). Ramachandran, Zoph & Le 2017, arXiv:1710.05941."""
     x = where(x < -FAR, -FAR, x)
-    w, s = scaled_exp(-x)
-    return x * s / (s + w)
+    d, s = scaled_one_plus_exp(-x)
+    return x * s / d
 
 
 def silu_derivative(x):
-    """σ(x)(1 + x(1 − σ(x))); beyond ±FAR it is 1 or 0, where inf·0 would be nan."""
-    x = clip(x, -FAR, FAR)
-    e = exp(-abs(x))
-    near, far = 1.0 / (1.0 + e), e / (1.0 + e)  # σ(|x|) and σ(−|x|), neither by cancellation
-    sigma, rest = (near, far) if x >= 0.0 else (far, near)
-    return sigma * (1.0 + x * rest)
+    """σ(x)(1 + x(1 − σ(x))) = (1 + e(1 + x))/(1 + e)² with e = e⁻ˣ, from a series about its zero there."""
+    # Left of 0 it is e(1 + x + e)/(1 + e)² with e = eˣ, multiplied by e's power of two last.
+    x = clip(x, -FAR, FAR)  # beyond it is 1 or 0, where inf·0 would be nan
+    e, above_x, scale = exp_plus(-abs(x), where(x < 0.0, 1.0 + x, 1.0))
+    left = x < 0.0
+    y = where(left, e * above_x, fma(e, 1.0 + x, 1.0)) / fma(e, 2.0 + e, 1.0)
+    d = (x - SILU_MINIMUM) - SILU_MINIMUM_LOW
+    return where(abs(d) < 0.015625, d * horner(d, SILU_NEAR_MINIMUM), where(left, y * scale, y))
