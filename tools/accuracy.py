@@ -148,8 +148,8 @@ def rows():
         made.append(Row(name, gn.activation(derivative=function)(function), name, limits, monotone))
     for act, limits, slope_limits, monotone, extent in (
         (gn.tanh, (1.0, 1.2), (4.0, 4.0), True, (-1.0, 1.0)),
-        (gn.sigmoid, (1.6, 2.0), (4.0, 4.0), True, (0.0, 1.0)),
-        (gn.silu, (1.6, 2.0), (4.0, 4.0), False, (-0.27846457, inf)),
+        (gn.sigmoid, (1.8, 2.0), (4.0, 4.0), True, (0.0, 1.0)),
+        (gn.silu, (1.8, 2.0), (4.0, 4.0), False, (-0.27846457, inf)),
         (gn.elu, (1.0, 1.0), (1.0, 1.0), True, (-1.0, inf)),
         (gn.selu, (1.7, 1.7), (2.5, 2.5), True, (-1.7580994, inf)),
         (gn.relu, (0.0, 0.0), (0.0, 0.0), True, (0.0, inf)),

@@ -1,0 +1,116 @@
+"""Accuracy in ulp, monotony and range, by a dense sample of what tools/accuracy.py tries in full."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+PATH = Path(__file__).parents[1] / "tools" / "accuracy.py"
+if not PATH.exists():
+    pytest.skip("there is no tools/accuracy.py beside the package", allow_module_level=True)
+SPEC = importlib.util.spec_from_file_location("accuracy", PATH)
+accuracy = sys.modules["accuracy"] = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(accuracy)
+
+ROWS = accuracy.rows()
+LONG = np.finfo(np.longdouble).nmant >= 63
+SAMPLE = 2**15
+# float32 exponents, both signs: a few neighbours in each, so that steps are single ones
+EACH_BINADE = (np.arange(2**9, dtype=np.uint32)[:, None] << 23) + np.arange(
+    0, 2**23, 2**17 + 1, dtype=np.uint32
+)
+TAILS = [
+    ("silu", -91.28, -103.96),
+    ("tanh", -44.4, -51.9),
+    ("sigmoid", -88.7, -103.9),
+    ("elu", -88.7, -103.9),
+]
+
+
+def found(row, dtype, seed):
+    """What is seen of a row in hard inputs and, in float32, in each binade."""
+    x = accuracy.hard(dtype, seed, SAMPLE)
+    if dtype == np.float32:
+        x = np.concatenate([x, EACH_BINADE.view(np.float32).ravel()])
+    return accuracy.measure(row, np.unique(x), ascending=True)
+
+
+@pytest.mark.parametrize("dtype", accuracy.DTYPES)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_dense_sample(row, dtype):
+    if dtype == np.float64 and not LONG:
+        pytest.skip("long double is no longer than float64 here")
+    seen = found(row, dtype, seed=1)
+    assert list(accuracy.failures(row, seen, dtype)) == []
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.monotone], ids=lambda row: row.name)
+def test_neighbours_do_not_descend(row):
+    """Around each change of a function's formula or of the range reduction, float32 after float32."""
+    edges = np.concatenate([np.log(2.0) * np.arange(-152.0, 129.0), [0.9, 10.0, 20.0, 1e-17]])
+    edges = np.concatenate([edges, edges + np.log(1.5), 0.5 * edges, 0.5 * (edges + np.log(1.5))])
+    bits = np.concatenate([edges, -edges]).astype(np.float32).view(np.int32)
+    x = np.sort((bits[:, None] + np.arange(-200, 200, dtype=np.int32)).view(np.float32), axis=1)
+    with np.errstate(all="ignore"):
+        descents = np.diff(row.function(x), axis=1) < 0
+    assert x[:, 1:][descents].tolist() == []
+
+
+EXACT = {
+    "exp": mp.exp,
+    "expm1": mp.expm1,
+    "log": lambda x: mp.log(x) if x > 0 else mp.nan,
+    "log1p": lambda x: mp.log1p(x) if x > -1 else mp.nan,
+    "tanh": mp.tanh,
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "silu": lambda x: x / (1 + mp.exp(-x)),
+    "sigmoid_derivative": lambda x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
+    "tanh_derivative": lambda x: 4 * mp.exp(-2 * x) / (1 + mp.exp(-2 * x)) ** 2,
+    "silu_derivative": lambda x: (1 + mp.exp(-x) * (1 + x)) / (1 + mp.exp(-x)) ** 2,
+    "selu": lambda x: SCALE * x if x >= 0 else SCALE * ALPHA * mp.expm1(x),
+    "selu_derivative": lambda x: SCALE if x > 0 else SCALE * ALPHA * mp.exp(x),
+}
+with mp.workdps(40):
+    SCALE, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+
+
+@pytest.mark.skipif(not LONG, reason="long double is no longer than float64 here")
+@pytest.mark.parametrize("name", EXACT)
+def test_references_are_right(name):
+    """The long double formulas against mpmath: 1/100 ulp of float64."""
+    x = accuracy.hard(np.float64, 2, 300)
+    x = x[np.isfinite(x) & (abs(x) < 1000)]
+    with np.errstate(all="ignore"), mp.workprec(400):
+        high, low = accuracy.in_long_double(name, x)
+        exact = [EXACT[name](mp.mpf(float(a))) for a in x]
+        for a, rounded, rest, r in zip(x, high, low, exact, strict=True):
+            if np.isfinite(rounded) and abs(rounded) > 1e-290:
+                assert abs(mp.mpf(float(rounded)) + mp.mpf(float(rest)) - r) <= abs(r) * mp.mpf(2) ** -59, (
+                    float(a)
+                )
+
+
+@pytest.mark.parametrize(("name", "first", "last"), TAILS)
+def test_derivatives_where_they_leave_the_normal_numbers(name, first, last):
+    """Once 51 ulp for SiLU."""
+    row = next(row for row in ROWS if row.name == f"{name}′")
+    seen = accuracy.measure(row, np.linspace(last, first, 20_000).astype(np.float32))
+    assert seen.error <= row.limits[0]
+    wide = 709.0 / 88.0 * np.array([first, last])
+    if LONG:
+        x = np.concatenate([np.linspace(*wide, 20_000), [-745.1]])
+        assert accuracy.measure(row, x).error <= row.limits[1]
+
+
+def test_a_wrong_digit_is_seen():
+    """The measure itself: half an ulp, an overflow, a nan, a descent."""
+    row = accuracy.Row("off", lambda x: np.nextafter(x, np.float32(9.0)), "relu", monotone=True)
+    x = np.array([1.0, 2.0, 1e-45], np.float32)
+    assert accuracy.measure(row, x).error == 1.0
+    row = accuracy.Row("nan", lambda x: np.where(x == 2.0, np.nan, x), "relu", monotone=True)
+    assert accuracy.measure(row, x).error == np.inf
+    row = accuracy.Row("steps", lambda x: -x, "relu", monotone=True)
+    assert accuracy.measure(row, x[:2], ascending=True).descents == 1
