@@ -23,6 +23,7 @@ __all__ = [
     "exp",
     "exp_plus",
     "expm1",
+    "expm1_times",
     "fma",
     "log",
     "log1p",
@@ -255,15 +256,21 @@ def sign(x: float) -> float:
     return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
 
 
-def _reduce(x):
-    """(z, n) with eˣ = 2ⁿ(1 + z), n an integer, 3/4 ≤ 1 + z < 3/2; z is good to 1.1 ulp."""
+def _reduce_in_parts(x):
+    """(r, tail, n) with eˣ = 2ⁿ(1 + r + tail), n an integer, 3/4 ≤ 1 + r + tail < 3/2."""
     # n is round(x log2(e)) but for the shift, which costs 6 %. Without it 1 + z goes from √½ to √2
     # and expm1 has 1.5 ulp: at n = 1, where z < -1/4, 2(1 + z) - 1 magnifies the rounding of z.
     n = (fma(x, LOG2E, ROUNDING_SHIFT) + MAGIC) - MAGIC
     h = fma(-n, LN2, x)  # exact
     r = fma(-n, LN2_LOW, h)
     low = fma(-n, LN2_LOW, h - r)  # what the rounding of r lost
-    return r + fma(horner(r, EXP_TAIL), r * r, low), n
+    return r, fma(horner(r, EXP_TAIL), r * r, low), n
+
+
+def _reduce(x):
+    """(z, n) with eˣ = 2ⁿ(1 + z), n an integer, 3/4 ≤ 1 + z < 3/2; z is good to 1.1 ulp."""
+    r, tail, n = _reduce_in_parts(x)
+    return r + tail, n
 
 
 def exp_plus(x: float, a: float) -> tuple[float, float, float]:
@@ -314,6 +321,23 @@ def expm1(x: float) -> float:
     return where(abs(x) < 1e-17, x, y)  # x/2 would lose a subnormal's last bit, and -0.0 its sign
 
 
+def expm1_times(x: float, c: float, c_low: float) -> float:
+    """(c + c_low)(eˣ − 1) for x ≤ 0, c_low what the rounding of the factor to c lost.
+
+    Accuracy: 1.2 ulp in float32 and in float64, where c · expm1(x) has 2.2.
+
+    Examples
+    --------
+    >>> expm1_times(-1e-20, 3.0, 0.0), expm1_times(-inf, 3.0, 0.0)
+    (-3e-20, -3.0)
+    """
+    r, tail, n = _reduce_in_parts(clip(x, EXPM1_IS_MINUS_1, 0.0))
+    p = pow2(n)
+    whole = c * (p - 1.0)
+    lost = fma(c, p - 1.0, -whole) + c_low * fma(p, r, p - 1.0)
+    return fma(c * p, r, fma(c * p, tail, lost)) + whole
+
+
 def scaled_exp(x: float) -> tuple[float, float]:
     """(w, s) with eˣ = w/s: s is 1, or a smaller power of two where w would overflow without it.
 
@@ -341,7 +365,7 @@ def scaled_one_plus_exp(x):
 
     x is clipped as in `scaled_exp`. With (d, s) = scaled_one_plus_exp(-x), 1/(1 + e⁻ˣ) is s/d.
 
-    Accuracy: 1.0 ulp in float32 and in float64; s/d: 1.8.
+    Accuracy: s/d has 2.4 ulp in float32 and 2.2 in float64, near x = 17 and 37; elsewhere 1.6.
 
     Examples
     --------

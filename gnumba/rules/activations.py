@@ -13,8 +13,10 @@ from ..elementary import (
     exp,
     exp_plus,
     expm1,
+    expm1_times,
     fma,
     horner,
+    per_dtype,
     scaled_one_plus_exp,
     tanh,
     where,
@@ -43,9 +45,10 @@ __all__ = [
     "tanh_derivative_from_y",
 ]
 
-SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_LAMBDA = 1.0507009873554804934193349852946
-SELU_LAMBDA_ALPHA = SELU_LAMBDA * SELU_ALPHA
+SELU_LAMBDA_ALPHA = 1.7580993408473768
+# What its rounding lost.
+SELU_LAMBDA_ALPHA_LOW = per_dtype(float64=1.4153519380084499e-17, float32=2.32967177e-08)
 
 
 def sigmoid(x):
@@ -124,7 +127,7 @@ def elu_derivative_from_y(y, alpha):
 
 def selu(x):
     """λ·ELU, its λ and α keep mean 0 and variance 1. Klambauer et al. 2017, arXiv:1706.02515."""
-    return where(x < 0.0, SELU_LAMBDA_ALPHA * expm1(x), SELU_LAMBDA * x)
+    return where(x < 0.0, expm1_times(x, SELU_LAMBDA_ALPHA, SELU_LAMBDA_ALPHA_LOW), SELU_LAMBDA * x)
 
 
 def selu_derivative(x):
