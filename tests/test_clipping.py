@@ -499,6 +499,7 @@ def test_policies_are_kept(rng):
     twin = copy.deepcopy(opt)
     assert (twin.max_norm, twin.nonfinite, twin.skipped) == (2.0, "skip", 1)
     assert "max_norm=2.0, nonfinite=skip" in repr(opt)
+    assert not any(word in repr(gn.Adam(np.zeros(3))) for word in ("max_norm", "nonfinite"))
     other = gn.Adam(np.zeros(3), max_norm=1.0)
     other.load_state_dict(opt.state_dict())
     assert (other.max_norm, other.nonfinite, other.skipped) == (2.0, "apply", 1)
