@@ -141,6 +141,16 @@ def test_factors_beyond_a_dtype_are_those_of_the_cpu(kind, value, limit, scale):
         np.testing.assert_allclose(host(theirs), g, rtol=2 * np.finfo(kind).eps)
 
 
+def test_a_copy_is_made_after_the_device_has_been_heard():
+    there, gradients = on_device(model("float32")), model("float32", 1)
+    gradients[-1][-1] = np.inf
+    opt = gn.Adam(there, nonfinite="skip")
+    opt.step(on_device(gradients))
+    twin = copy.copy(opt)
+    assert opt._pending is None
+    assert (twin.t, twin.skipped, opt.t, opt.skipped) == (0, 1, 0, 1)
+
+
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_skipped_step_changes_nothing_and_is_heard_of_later(cuda, bad):
     params = model("float32")
