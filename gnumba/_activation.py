@@ -248,7 +248,7 @@ class OwnActivation(Activation):
     def __init__(self, fn: Scalar, derivative: Scalar) -> None:
         super().__init__(fn, derivative)
         _check_derivative(self.title, fn, derivative)
-        self.__dict__["parts"] = (fn, derivative)
+        self.__dict__.update(parts=(fn, derivative), built_in=False)  # whosever the function is
 
     def _like(self, *parts: Scalar) -> Activation:
         return Activation(*parts)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+collect_ignore = ["typing_user.py"]  # a script for type checkers: it does what they must refuse
+
 
 @pytest.fixture
 def rng():

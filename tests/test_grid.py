@@ -102,7 +102,9 @@ def test_rows_are_left_alone(dtype):
 
 
 def test_a_control_gives_the_factor_and_whether_to_go(dtype):
+    """In place of the step's own, whose sign it keeps."""
     rows, scalars = rows_for(gn.rules.adam, dtype, (9, 5000), [lambda k: 0] * 2)
+    scalars[-1] = -1.0
     expected = copied(rows)
     control = np.full(CONTROL, 7.0)
     control[GO], control[FACTORS[dtype] :][:2] = 0.0, (0.5, 0.3)
@@ -110,7 +112,7 @@ def test_a_control_gives_the_factor_and_whether_to_go(dtype):
     assert_same_rows(rows, expected)
     control[GO] = 1.0
     run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
-    launch_here(Table(gn.rules.adam, expected), np.append(scalars[:-2], [0.5, 0.3]))
+    launch_here(Table(gn.rules.adam, expected), np.append(scalars[:-2], [0.5, -0.3]))
     assert_same_rows(rows, expected)
 
 

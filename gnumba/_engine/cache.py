@@ -37,6 +37,8 @@ from numba.core.serialize import dumps
 from numba.extending import _Intrinsic
 from numba.parfors.parfor import Parfor
 
+from .._rule import Elementwise
+
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
 VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)
 SUFFIX = ".kernel"
@@ -251,6 +253,8 @@ def fingerprint(root: Any) -> str:
         elif isinstance(v, _Intrinsic):
             put("intrinsic")
             value(inspect.unwrap(v._defn))
+        elif isinstance(v, Elementwise):
+            value(v.fn)  # a rule or an activation in another
         elif isinstance(v, types.ModuleType):
             put("module", v.__name__)
         elif isinstance(v, types.FunctionType) and _package(v) not in LIBRARIES:

@@ -24,6 +24,9 @@ from .specialize import Specialized
 OURS = __name__.partition(".")[0]
 PIPELINE = re.compile(r"\x1b\[[0-9;]*m|^(Failed in \w+ mode pipeline.*\n)+", re.MULTILINE)
 END = re.compile(r"\s*(\n\s*File |\nThere are |\nDuring|\nReturn of|\n\s*- |Raised from|$)", re.DOTALL)
+SPECIFIC = re.compile(
+    r"raised a specific error:\s*(?:\w+Error: )(.+)"
+)  # last: of the types as they are
 NO_SUCH = re.compile(r"No implementation of function .* found for signature: (.*)", re.DOTALL)
 
 
@@ -98,14 +101,15 @@ def _explained(
 
 
 def _reason(error: Exception) -> str:
-    """What of numba's many lines says it, on one."""
+    """The line of numba's message that says why."""
     if isinstance(error, AttributeError):  # of the stand-in for a module
         module = sys.modules.get(getattr(error.obj, "__name__", ""))
         return f"{error}{nearest(str(error.name), dir(module))}"
     text = PIPELINE.sub("", str(getattr(error, "msg", None) or error)).strip()
+    specific = SPECIFIC.findall(text)
     text = " ".join(END.split(text, maxsplit=1)[0].replace(">>>", "").split())
-    found = NO_SUCH.match(text)
-    text = f"there is no {found[1]}" if found else text
+    if found := NO_SUCH.match(text):
+        text = specific[-1] if specific else f"there is no {found[1]}"
     return (text or type(error).__name__).rstrip(".:")
 
 
