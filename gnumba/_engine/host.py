@@ -395,6 +395,7 @@ def _compiled(
 @contextlib.contextmanager
 def explaining(function: Elementwise, *dtypes: np.dtype[Any]) -> Iterator[None]:
     """Say of a function that the compiler refuses what is wrong with it, in one sentence."""
+    check_compiler()
     try:
         yield
     except Exception:
