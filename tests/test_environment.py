@@ -21,11 +21,11 @@ HAS_MASK = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no a
 def python(code, *, cpu=None, timeout=100, drop=(), **environment):
     """The process that ran the code, on one CPU if asked."""
     kept = {name: value for name, value in os.environ.items() if name not in drop}
+    masked = "" if cpu is None else f"import os\nos.sched_setaffinity(0, {{{cpu}}})\n"
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", masked + code],
         env=kept | {"PYTHONPATH": path} | {name: str(value) for name, value in environment.items()},
-        preexec_fn=None if cpu is None else lambda: os.sched_setaffinity(0, {cpu}),
         capture_output=True,
         text=True,
         timeout=timeout,
