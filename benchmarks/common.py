@@ -17,14 +17,11 @@ OPTIMIZERS = {
     for name, kind in PUBLIC.items()
     if isinstance(kind, type) and issubclass(kind, gn.Optimizer) and kind is not gn.Optimizer
 }
-RULES = {name: rule for name, rule in gn.registry.items() if rule.__module__.startswith("gnumba.")}
+RULES = {name: rule for name, rule in gn.registry.items() if (rule.__module__ or "").startswith("gnumba.")}
 ACTIVATIONS = {made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation)}
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]
-CHOICES = [
-    "default",
-    *TARGETS,
-]  # by default gnumba chooses, and takes short ways that it has for nothing else
+CHOICES = ["default", *TARGETS]  # by default gnumba chooses, and may take its fast path
 SIZES = [1_000, 1_000_000]
 
 MODELS = {

@@ -328,8 +328,8 @@ def expm1_times(x: float, c: float, c_low: float) -> float:
 
     Examples
     --------
-    >>> expm1_times(-1e-20, 3.0, 0.0), expm1_times(-inf, 3.0, 0.0)
-    (-3e-20, -3.0)
+    >>> expm1_times(-1e-20, 2.0, 0.0), expm1_times(-inf, 3.0, 0.0)
+    (-2e-20, -3.0)
     """
     r, tail, n = _reduce_in_parts(clip(x, EXPM1_IS_MINUS_1, 0.0))
     p = pow2(n)

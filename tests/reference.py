@@ -222,6 +222,6 @@ def dropout(x, drop, rate):
 
 def alpha_dropout(x, drop, rate):
     """a·(x or α′) + b."""
-    low = -SELU_LAMBDA * SELU_ALPHA
+    low = -1.7580993408473768599  # −λα, whose product in float64 is one unit off
     a = 1 / np.sqrt((1 - rate) * (1 + rate * low**2))
     return a * np.where(drop, low, x) - a * rate * low

@@ -24,9 +24,7 @@ from .specialize import Specialized
 OURS = __name__.partition(".")[0]
 PIPELINE = re.compile(r"\x1b\[[0-9;]*m|^(Failed in \w+ mode pipeline.*\n)+", re.MULTILINE)
 END = re.compile(r"\s*(\n\s*File |\nThere are |\nDuring|\nReturn of|\n\s*- |Raised from|$)", re.DOTALL)
-SPECIFIC = re.compile(
-    r"raised a specific error:\s*(?:\w+Error: )(.+)"
-)  # last: of the types as they are
+SPECIFIC = re.compile(r"raised a specific error:\s*(?:\w+Error: )(.+)")  # last: of the types as they are
 NO_SUCH = re.compile(r"No implementation of function .* found for signature: (.*)", re.DOTALL)
 
 

@@ -55,7 +55,7 @@ class Snapshot:
         self._cells: list[tuple[types.CellType, Any]] = []
         self._code: list[tuple[types.FunctionType, Any, Any, Any]] = []
         self._arrays: list[tuple[np.ndarray, bytes]] = []
-        self.functions = tuple(map(self._function, functions))
+        self.functions = tuple(fn if is_library(fn) else self._function(fn) for fn in functions)
 
     def is_current(self) -> bool:
         """Whether every name, cell, default and line of code is the object that it was."""
