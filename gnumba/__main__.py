@@ -118,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
-    """What ``demo`` takes."""
+    """Add the options of ``demo``."""
     parser.set_defaults(run=demo)
     default, optimizers, activations = _demo.Options(), ["all", *_demo.OPTIMIZERS], [*_demo.ACTIVATIONS]
 
@@ -143,7 +143,7 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
-    """What ``bench`` takes."""
+    """Add the options of ``bench``."""
     parser.set_defaults(run=bench)
     add, kinds = parser.add_argument, ("all", "steps", "activations")
     add("what", nargs="?", default="all", choices=kinds, metavar="WHAT", help=", ".join(kinds))
@@ -157,7 +157,7 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_precompile_options(parser: argparse.ArgumentParser) -> None:
-    """What ``precompile`` takes."""
+    """Add the options of ``precompile``."""
     parser.set_defaults(run=_precompile.run)
 
     def add(option: str, choices: Iterable[str], default: Sequence[str], text: str, **how: Any) -> None:
@@ -174,7 +174,7 @@ def add_precompile_options(parser: argparse.ArgumentParser) -> None:
 
 
 def whole_from(least: int) -> Callable[[str], int]:
-    """What turns an option's text into a whole number of at least ``least``."""
+    """Converter of an option's text to a whole number of at least ``least``."""
 
     def convert(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) < 2**32:

@@ -89,13 +89,13 @@ class Activation(Elementwise):
 
     @property
     def functions(self) -> tuple[Elementwise, ...]:
-        """What is compiled for it: f, f′ and the backward rules."""
+        """Element-wise functions to compile: f, f′ and the backward rules."""
         made = (self, self._derivative, self._backward, self._backward_from_y)
         return tuple(function for function in made if function is not None)
 
     @property
     def functions_on_device(self) -> tuple[Elementwise, ...]:
-        """What is compiled for it where arrays live on a GPU."""
+        """Element-wise functions to compile for arrays on a GPU."""
         return self.functions
 
     @property
@@ -255,7 +255,7 @@ class OwnActivation(Activation):
 
     @property
     def functions(self) -> tuple[Elementwise, ...]:
-        """What is compiled for it by now."""
+        """Element-wise functions to compile, made from the current definitions of the user's functions."""
         return current(self).functions  # type: ignore[no-any-return]
 
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
@@ -391,12 +391,12 @@ class PReLU(Activation):
 
     @property
     def functions(self) -> tuple[Elementwise, ...]:
-        """What is compiled for one α: f, f′ and the backward rule with the sum of dL/dα."""
+        """Element-wise functions to compile for one α: f, f′ and the backward rule with the sum of dL/dα."""
         return (*self._by_number[:2], self._summed)
 
     @property
     def functions_on_device(self) -> tuple[Elementwise, ...]:
-        """The same where arrays live on a GPU: every element's share of dL/dα is summed afterwards."""
+        """Functions to compile for a GPU, where each element's share of dL/dα is written, then summed."""
         return self._by_number
 
     @overload  # type: ignore[override]

@@ -20,7 +20,7 @@ TIMES = Elementwise(scaled, ("m",), ("v",), ("factor",))
 
 
 def _tends_to(scalars: Mapping[str, float]) -> float:
-    """What v tends to under SGD, in units of a gradient that stays the same."""
+    """Steady state of v under SGD with a constant gradient, in units of that gradient."""
     return scalars["one_minus_tau"] / (1.0 - scalars["mu"])
 
 
@@ -45,7 +45,7 @@ def check_carries(k: int, before: Rule, after: Rule) -> None:
 
 
 def means(optimizer: Optimizer) -> dict[str, tuple[Array, float]]:
-    """By parameter, Adam's m and 1/(1 − β₁ᵗ): t its own updates, β₁ the last step's. None if it had none."""
+    """For each updated parameter, Adam's m and 1/(1 − β₁ᵗ): t is its update count, β₁ the last step's."""
     found = {}
     for p in optimizer._parameters:
         if updates := optimizer._updates(p):

@@ -299,7 +299,7 @@ def _check_generator(rng: np.random.Generator, state: Any) -> None:
 
 
 def _stateful(optimizer: Any, also: Any) -> dict[tuple[str, ...], Stateful]:
-    """What has a state, by the names under which a file holds it; TypeError for what has none."""
+    """Objects with a state, by their names in a file; TypeError for an object without a state."""
     if also is not None and not (isinstance(also, Mapping) and all(isinstance(name, str) for name in also)):
         raise TypeError(f"also is {also!r}, expected a dict of objects by name")
     found: dict[tuple[str, ...], Any] = {} if optimizer is None else {("optimizer",): optimizer}

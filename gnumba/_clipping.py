@@ -34,7 +34,7 @@ POLICIES = ("apply", "skip", "raise")
 
 
 class Guard:
-    """What an optimizer does about large gradients (``max_norm``) and about inf and nan (``nonfinite``)."""
+    """Policy for large gradients (``max_norm``) and for inf and nan in gradients (``nonfinite``)."""
 
     def __init__(self, max_norm: Any, nonfinite: str) -> None:
         if nonfinite not in POLICIES:
@@ -60,7 +60,7 @@ class Guard:
         return math.inf if self.max_norm is None else value_at(t, "max_norm", self.max_norm, LIMIT)
 
     def __str__(self) -> str:
-        """What is not the default, for an optimizer's repr."""
+        """Arguments that differ from their defaults, formatted for an optimizer's repr."""
         limit = "" if self.max_norm is None else f", max_norm={self.max_norm}"
         return limit + ("" if self.nonfinite == "apply" else f", nonfinite={self.nonfinite}")
 

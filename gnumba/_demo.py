@@ -47,7 +47,7 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu", 
 
 @dataclass(frozen=True)
 class Options:
-    """What each optimizer is tried with."""
+    """Settings common to the trials of all optimizers."""
 
     activation: str = "relu"
     epochs: int = 12
@@ -126,7 +126,7 @@ class Network:
         return float(np.mean(sums[-1].argmax(axis=1) == labels))
 
     def _slope(self, k: int) -> tuple[Array, ...]:
-        """What the activation of layer ``k`` takes besides x."""
+        """Arguments of layer ``k``'s activation beside x: PReLU's slopes; none for other activations."""
         return (self.slopes[f"alpha{k}"],) if self.slopes else ()
 
 
@@ -306,7 +306,7 @@ def plot(results: Results, title: str, path: Path) -> None:
 
 
 def missing_packages() -> list[str]:
-    """What of the extra is not installed."""
+    """Packages of the demo's extra that are not installed."""
     return [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
 
 

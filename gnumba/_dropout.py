@@ -47,7 +47,7 @@ class Dropout(Elementwise):
 
     @property
     def functions(self) -> tuple[Elementwise, ...]:
-        """What is compiled for it: forward and backward."""
+        """Element-wise functions to compile: forward and backward."""
         return self, self._backward
 
     @property
@@ -109,7 +109,7 @@ class Dropout(Elementwise):
 
 
 def _scalars_of(fn: Callable[..., Any]) -> tuple[str, ...]:
-    """What follows the index and the element."""
+    """Names of the scalars, the parameters after the index and the element."""
     _, _, *scalars = inspect.signature(fn).parameters
     return tuple(scalars)
 

@@ -105,7 +105,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def saved(given: Any) -> Any:
-    """What of a hyperparameter goes into a state dict: numbers, a schedule's own state, else None."""
+    """Serialisable part of a hyperparameter: numbers, a schedule's own state, or None."""
     if isinstance(given, (tuple, list)):
         return tuple(map(saved, given))
     if callable(given):

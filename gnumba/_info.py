@@ -1,4 +1,4 @@
-"""What is known of the machine, and what the compiler made."""
+"""Information on versions and the machine; inspection and ahead-of-time compilation of kernels."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
 
 
 def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> list[Callable[[], Any]]:
-    """What `precompile` does, a call a kernel."""
+    """Compilations that `precompile` runs, one callable per kernel."""
     made = place.checked_dtype(dtype)
     flat = isinstance(thing, (Activation, Dropout))
     thing = current(thing) if isinstance(thing, Activation) else thing

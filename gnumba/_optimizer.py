@@ -229,8 +229,9 @@ class Optimizer(Suggesting):
     def _bind(self, gradients: tuple[Any, ...]) -> tuple[list[Array], list[Parameter], list[Update]]:
         """Check every gradient and bind it to its parameter's row.
 
-        What is out of the ordinary is looked at here: views of those gradients, the parameters that
-        have none, and the updates of single rows.
+        Dense gradients laid out like their parameter are bound by the fast paths; all others are
+        checked here. Returns the views to keep alive, the parameters without a gradient, and the
+        updates of single rows.
         """
         held = self._held()
         for table, _, _ in self._tables:
@@ -338,7 +339,7 @@ class Optimizer(Suggesting):
             raise ValueError(f"{name} is given and parameters live in {places}, expected one place for all")
 
     def _held(self) -> tuple[Any, ...]:
-        """What the containers hold by now, in the order of the parameters."""
+        """Arrays that the containers hold at present, in the order of the parameters."""
         if not self._grouped:
             return self.groups[0].held()
         return tuple(x for group in self.groups for x in group.held())
@@ -419,7 +420,7 @@ class Optimizer(Suggesting):
 
     @property
     def nonfinite(self) -> str:
-        """What inf and nan in the gradients do: "apply", "skip" or "raise"."""
+        """Policy for inf and nan in the gradients: "apply", "skip" or "raise"."""
         return self._guard.nonfinite
 
     @nonfinite.setter

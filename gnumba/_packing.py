@@ -43,7 +43,7 @@ def packed(path: str, value: Any, tensors: dict[str, Array]) -> Any:
 
 
 def unpacked(value: Any, tensors: Mapping[str, Array]) -> Any:
-    """What ``packed`` was given."""
+    """Inverse of `packed`: the value from its JSON form and its tensors."""
     match value:
         case {"$dict": pairs}:
             return {unpacked(key, tensors): unpacked(item, tensors) for key, item in pairs}

@@ -116,10 +116,10 @@ class Phases:
     Every phase is checked when the plan is made; the state of one only is held at a time.
 
     ``carry`` says what goes over with the parameters. "reset": nothing, the new optimizer starts
-    anew. "momentum": from Adam or AdamW the mean gradient m̂ = m/(1 − β₁ᵗ), t the updates that this
-    parameter has had and β₁ that of the last step, which becomes Momentum's v, and as
-    v = m̂(1 − τ)/(1 − μ) that of SGD with momentum μ and dampening τ: the value that v tends to where
-    gradients are m̂. A parameter without an update carries 0. No other rule carries, a rule of your own
+    anew. "momentum": the mean gradient m̂ = m/(1 − β₁ᵗ) of Adam or AdamW, where t counts the updates
+    that the parameter has had and β₁ is the last step's. Momentum starts from v = m̂. SGD with
+    momentum μ and dampening τ starts from v = m̂(1 − τ)/(1 − μ), its steady state for a constant
+    gradient m̂. A parameter without an update carries 0. No other rule carries, a rule of your own
     with a state called m neither, as m may be anything there.
 
     Each switch is logged: ``logging.getLogger("gnumba")``, level INFO.
@@ -408,7 +408,7 @@ def cold_start(
     lr: Any = 1e-3,
     batch: Any = 64,
 ) -> Phases:
-    """A plan of two phases: into a good region with an adaptive rule, a high rate and large batches; then on.
+    """Plan of two phases: an adaptive rule with a high rate and large batches, then a steadier rule.
 
     Parameters
     ----------

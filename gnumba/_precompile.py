@@ -27,7 +27,7 @@ NAMES = {name: thing for things in KINDS.values() for name, thing in things.item
 
 
 class Job(NamedTuple):
-    """What one process is to compile."""
+    """Work of one process: a name, a dtype and a target to compile for."""
 
     name: str
     dtype: str
@@ -86,7 +86,7 @@ def _made(work: list[Job]) -> Iterator[Job]:
 
 
 def _shown(done: Iterator[Job], count: int) -> Iterator[Job]:
-    """The same behind a progress bar if tqdm is installed, else a line a job."""
+    """Yield the finished jobs behind a progress bar if tqdm is installed, else print one line per job."""
     try:
         from tqdm import tqdm
     except ImportError:

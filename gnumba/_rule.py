@@ -123,14 +123,14 @@ class Elementwise(metaclass=Sealed):
 
     @functools.cache  # noqa: B019  one small object a pair, for the life of the rule
     def onto(self, out: str, target: str) -> Elementwise:
-        """The same function writing ``out`` over the array it reads as ``target``."""
+        """In-place variant of the function: ``out`` is written over the array read as ``target``."""
         writes = tuple(target if name == out else name for name in self.writes)
         kinds: dict[str, Any] = {"summed": self.summed, "indexed": self.indexed}
         return Elementwise(self.fn, self.reads, writes, self.scalars, **kinds, title=self.title)
 
 
 def _found(module: str, qualname: str) -> Any:
-    """What a module has under a dotted name; None if there is none."""
+    """Look up a dotted name in a module; None if either does not exist."""
     try:
         return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
     except (ImportError, AttributeError):

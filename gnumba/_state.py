@@ -11,7 +11,7 @@ from ._structure import outline
 
 
 class IncompatibleKeys(NamedTuple):
-    """What a state and an optimizer do not have in common, as paths such as ``state/w/m``.
+    """Keys that only one of a state and an optimizer has, as paths such as ``state/w/m``.
 
     Attributes
     ----------

@@ -203,7 +203,7 @@ def _match_mapping(
 
 
 def outline(x: Any) -> str:
-    """What a thing is, in a few words, for an error message."""
+    """Describe an object in a few words, for an error message."""
     if hasattr(x, "shape"):
         return f"an array of shape {tuple(x.shape)}"
     return f"a {type(x).__name__}" + (f" of {len(x)}" if hasattr(x, "__len__") else "")

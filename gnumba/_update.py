@@ -1,4 +1,4 @@
-"""What a step updates: one parameter, and the tables of many that are launched together."""
+"""Parameters to update, and launches that update the rows of one table together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._structure import values_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-SEEN_ANEW = ("table", "layout", "array", "_read", "_lies")  # what a copy of a parameter finds itself
+SEEN_ANEW = ("table", "layout", "array", "_read", "_lies")  # recomputed in a copy of a parameter
 
 
 class Parameter:
@@ -41,9 +41,9 @@ class Parameter:
         return {name: value for name, value in self.__dict__.items() if name not in SEEN_ANEW}
 
     def ordinary(self, held: Any, g: Any) -> int:
-        """The address of a gradient on a device, if nothing about it or its parameter needs a look; else 0.
+        """Fast path for a gradient on a device: the address of ``g``, or 0 if ``g`` needs the full checks.
 
-        It is dense, of the parameter's own kind and lies as that does; the parameter is where it was.
+        It applies to a dense ``g`` of the parameter's own kind and layout if the parameter has not moved.
         """
         if self._read is None or held is not self.given or type(g) is not type(held):
             return 0

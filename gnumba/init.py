@@ -71,7 +71,7 @@ def _fans(shape: Any) -> tuple[int, int]:
 
 
 def _made(draw: Callable[[np.random.Generator], Any], rng: Any, dtype: Any, like: Any) -> Any:
-    """What ``draw`` makes of a generator, in the dtype and kind asked for."""
+    """Draw numbers with ``draw``, and convert them to the dtype and kind of array asked for."""
     dtype = place.checked_dtype(dtype) if like is None else place.seen("like", like).dtype
     made = np.asarray(draw(generator(rng)), dtype, order="C")
     return made if like is None or isinstance(like, np.ndarray) else placed(like, made)

@@ -208,7 +208,7 @@ class Schedule(ABC):
         return ax
 
     def _arguments(self) -> Iterator[tuple[Field[Any], Any]]:
-        """What it was made with."""
+        """Fields of the constructor and the values passed for them."""
         for each in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             if each.init:
                 yield each, getattr(self, each.name)

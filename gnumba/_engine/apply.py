@@ -95,7 +95,7 @@ def _apply_checked(
     out: Array,
     also: tuple[np.ndarray, ...],
 ) -> Any:
-    """The same for arrays of any kind and layout: check all, find or make the output, launch."""
+    """Apply a function to arrays of any kind and layout: check all, find or make the output, launch."""
     arrays = {name: place.operand(name, x) for name, x in inputs.items()}
     place.check_alike(arrays)
     views, result = tuple(arrays.values()), function.writes[0]

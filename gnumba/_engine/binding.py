@@ -27,7 +27,7 @@ COUNT = DL_TENSOR  # where in memory it stands behind one
 
 
 class Binding:
-    """What the compiled call has to know of each parameter, in their order."""
+    """Fast path for gradients: the known layout of each parameter, in order, and the compiled call."""
 
     def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Updated) -> None:
         self._given = [given for _, _, _, given in bound]

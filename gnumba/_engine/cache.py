@@ -47,7 +47,7 @@ LARGEST = 2**28  # bytes of all kernels together, some five thousand
 
 
 class KernelCache(_Cache):
-    """What a numba dispatcher asks for compiled code; hand it over as ``dispatcher._cache``."""
+    """Disk cache for a numba dispatcher's compiled code, to be assigned to ``dispatcher._cache``."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._name = dispatcher.py_func.__name__
@@ -94,7 +94,7 @@ def path_of(name: str, *made_from: Any) -> Path | None:
 
 
 def read(path: Path | None) -> bytes | None:
-    """What was written there, if it is there and whole."""
+    """Read a kernel from its file; None if the file is missing or damaged."""
     try:
         data = path.read_bytes() if path else b""
     except OSError:

@@ -43,7 +43,7 @@ class Cubin(NamedTuple):
 
 @functools.cache
 def missing() -> str:
-    """What the compiler lacks here, and how to get it; "" if nothing."""
+    """Missing part of the compiler and how to install it; "" if the compiler is complete."""
     try:
         import numba_cuda  # noqa: F401
     except ImportError:

@@ -33,7 +33,7 @@ class Memory(Protocol):
 
 
 class Arguments:
-    """What a kernel is called with: a word each, and where these words are."""
+    """Packed kernel arguments: one 8-byte word each, and the array of pointers that cuLaunchKernel takes."""
 
     def __init__(self, body: Body, *values: Any) -> None:
         self.kinds, self._reals, scalars_from, scalars_kind = _kinds(body)
@@ -69,7 +69,7 @@ def _kinds(body: Body) -> tuple[list[np.dtype[Any]], list[bool], int, np.dtype[A
 
 
 class Driver(Protocol):
-    """What the engine asks of a driver. Work on one stream is done in the order in which it is given."""
+    """Interface of a CUDA driver to the engine. Work on one stream is done in the order of submission."""
 
     def device_of(self, address: int) -> int:
         """The device whose memory an address belongs to."""
@@ -102,13 +102,13 @@ class Driver(Protocol):
         """Fill with zeros."""
 
     def order(self, device: int, before: int, after: int) -> None:
-        """What is put on stream ``after`` from now on waits for what is on stream ``before``."""
+        """Make later work on stream ``after`` wait for all work submitted so far to stream ``before``."""
 
     def mark(self, device: int, stream: int, mark: Any) -> Any:
-        """A mark behind what is on the stream, an earlier one moved if given; it outlives the stream."""
+        """Record an event on the stream, ``mark`` again if given; the event outlives the stream."""
 
     def wait(self, device: int, mark: Any, stream: int) -> None:
-        """What is put on the stream from now on waits for what was before the mark."""
+        """Make later work on the stream wait for the work before the event ``mark``."""
 
     def later(self, device: int, address: int, stream: int) -> Later:
         """A float64 at that address, to be read once the stream has come so far."""
@@ -135,7 +135,7 @@ def get() -> Driver:
 
 @functools.cache
 def missing() -> str:
-    """What CUDA lacks here and how to get it; "" if nothing."""
+    """Reason why CUDA is not usable, with the remedy if there is one; "" if CUDA is usable."""
     if lack := lacks_compiler():
         return lack
     from cuda.bindings import driver as cu
@@ -160,7 +160,7 @@ def devices() -> list[str]:
 
 
 def architectures() -> list[str]:
-    """What the devices here run; "sm_90" where there are none."""
+    """Architectures of the devices here; "sm_90" if there are none."""
     if missing():
         return ["sm_90"]
     cuda = get()
@@ -168,7 +168,7 @@ def architectures() -> list[str]:
 
 
 def _checked(result: Any) -> Any:
-    """What a call of the driver returned besides its status; CudaError if that is no success."""
+    """Unpack the result of a driver call; CudaError unless its status is success."""
     status, *rest = result
     if int(status):
         raise CudaError(f"the CUDA driver answered {status.name}")

@@ -38,9 +38,10 @@ def _launch(body: grid.Body, ordinal: int, stream: int, pieces: int, arguments: 
 
 
 class Turn:
-    """Which stream uses something that is kept on a device, so that another's turn comes after it.
+    """Order of the uses of a device buffer by different streams.
 
-    A stream that is not the default one may be gone by then: a mark is left behind what it does.
+    An event is recorded after each use on a stream other than the default one, so that a later stream
+    can wait for the use even if the earlier stream has been destroyed.
     """
 
     def __init__(self, ordinal: int, stream: int) -> None:
@@ -164,7 +165,7 @@ def over_row(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> N
 
 
 def follow(ordinal: int, stream: int, others: Iterable[int]) -> None:
-    """What is put on the stream from now on comes after what is on the others."""
+    """Make later work on the stream wait for the work submitted so far to the other streams."""
     for other in set(others) - {stream}:
         driver.get().order(ordinal, other, stream)
 
@@ -327,7 +328,7 @@ def between_steps(function: Elementwise, row: tuple[Array, ...], scalars: Array)
 
 
 def _on_default_stream(x: Any) -> Remote:
-    """The same view; the stream that it was last seen on may be gone."""
+    """View of an array on the default stream, as the stream that last used the array may be destroyed."""
     there: Remote = x.view()
     there.stream = 0
     return there

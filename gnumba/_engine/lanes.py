@@ -1,4 +1,4 @@
-"""What kernels need beside loads and stores, as intrinsics that compile for a GPU and for a CPU.
+"""Intrinsics for kernels, beside loads and stores, that compile for a GPU and for a CPU.
 
 16 bytes at a time; tuples out of raw memory; the memory that the threads of a block share, and the
 barrier between them. On a CPU a block has one thread: the barrier is nothing, shared memory is the
@@ -197,7 +197,7 @@ def _shared_number(context, builder, address, i):
 
 @intrinsic
 def ticket(typing, address):
-    """How many came before to this counter; what this thread wrote is seen by whoever comes after."""
+    """Memory fence, then atomic increment of a counter; returns the old value."""
 
     def generate(context, builder, signature, args):
         there = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
@@ -213,7 +213,7 @@ def ticket(typing, address):
 
 @intrinsic
 def fresh(typing, address, i):
-    """Number i of float64 memory as it is by now, whoever wrote it."""
+    """Volatile load of float64 element i, so that other blocks' stores are seen."""
 
     def generate(context, builder, signature, args):
         there = builder.gep(builder.inttoptr(args[0], DOUBLE.as_pointer(_space(context))), [args[1]])

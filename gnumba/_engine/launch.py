@@ -110,7 +110,7 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
 
 
 def _on_all_cores(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:
-    """What is too large for one core, and has been looked at."""
+    """Run a function on all cores, over arrays that are checked and too large for one core."""
     kernel = host.shared_flat(function, arrays[0].dtype)
     return kernel(id(arrays), threads.shares("parallel"), scalars)
 

@@ -131,7 +131,7 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def seen(name: str, x: Any) -> Array:
-    """A NumPy view of an array's memory, whoever's array it is; TypeError if it is none."""
+    """View any library's array as a NumPy array, without a copy; TypeError for other objects."""
     if isinstance(x, np.ndarray):
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain array")
@@ -168,7 +168,7 @@ def _exported(name: str, x: Any) -> Array:
 
 
 def seen_on_device(name: str, x: Any, given: Any) -> Remote:
-    """The same of an array on a CUDA device."""
+    """View an array on a CUDA device, without a copy."""
     try:
         driver.get()
     except driver.CudaError as error:
@@ -211,9 +211,10 @@ def current_stream(x: Any, ordinal: int) -> int:
 
 
 def reader(x: Any) -> Callable[[Any], tuple[Any, ...]] | None:
-    """What reads off an array on a device its address, and how and where it lies, in less than 1 µs.
+    """Fast (< 1 µs) accessor for the address, shape, strides, dtype and device of a library's arrays.
 
-    None where only ``__cuda_array_interface__`` tells. The numbers are the library's own: to be compared.
+    None if only ``__cuda_array_interface__`` is available. The values are in the library's own units:
+    compare them, do not interpret them.
     """
     return {"cupy": _read_cupy, "torch": _read_torch}.get(library_of(x))
 
@@ -254,7 +255,7 @@ def is_foreign(x: Any) -> bool:
 
 
 def operand(name: str, x: Any) -> Array:
-    """What an activation takes: an array, or what NumPy makes one of (integers become float64)."""
+    """View an activation's operand as an array; NumPy converts other objects, integers to float64."""
     if not isinstance(x, np.ndarray) and is_foreign(x):
         check_no_derivative_lost(name, x)
         return seen(name, x)

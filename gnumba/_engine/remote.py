@@ -40,7 +40,7 @@ class Remote(np.ndarray[Any, np.dtype[Any]]):
 
 
 class _Memory:
-    """What NumPy makes a view of: numbers, and the owner that keeps them true."""
+    """Device buffer exposed through ``__array_interface__``, with the owner that keeps the buffer alive."""
 
     def __init__(self, interface: dict[str, Any], owner: Any) -> None:
         self.__array_interface__, self.owner = interface, owner

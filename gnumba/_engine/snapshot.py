@@ -103,7 +103,7 @@ class Snapshot:
         return clone
 
     def _globals(self, fn: types.FunctionType, attributes: set[str]) -> dict[str, Any]:
-        """What the global names that the function uses stand for, frozen."""
+        """Frozen values of the global names that the function uses."""
         found = {name: fn.__globals__.get(name, MISSING) for name in code.names_of(fn.__code__)[0]}
         line = functools.partial(code.line_of, fn.__code__)
         self._names.extend((fn.__globals__, name, value) for name, value in found.items())
@@ -118,7 +118,7 @@ class Snapshot:
         return {k: self._value(v, attributes) for k, v in sorted(found.items()) if v is not MISSING}
 
     def _closure(self, fn: types.FunctionType) -> list[Any]:
-        """What the function's closure cells hold."""
+        """Contents of the function's closure cells."""
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             self._cells.append((cell, _contents(cell)))
             if _contents(cell) is MISSING:

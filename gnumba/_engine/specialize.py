@@ -83,7 +83,7 @@ class Specialized:
         return self.dtype.type(value) if isinstance(value, (float, np.floating)) else value
 
     def _value(self, value: Any, names: set[str]) -> Any:
-        """What a global name or a closure's cell stands for, specialised."""
+        """Specialised form of the value of a global name or of a closure's cell."""
         if isinstance(value, python.ModuleType):
             return self._module(value, names)
         if isinstance(value, Elementwise):

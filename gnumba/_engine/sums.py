@@ -65,7 +65,7 @@ def squares(dtype: np.dtype[Any]) -> Body:
 
 @functools.cache
 def strided_squares(dtype: np.dtype[Any]) -> Body:
-    """The same of one array with any strides.
+    """Σx² of one array with any strides, and with the last of the ``slots`` the norm of all slots.
 
     (address, shape, strides, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
     """
@@ -330,7 +330,7 @@ def _is_last(counter, blocks, values, rank):
 @numba.njit(**OPTIONS)
 @own_symbol
 def _fold_global(sums, n, result, k, rank, size):
-    """The same of numbers in global memory, the sum as ``result[k]``."""
+    """Fold n numbers in global memory pairwise into their sum, stored as ``result[k]``."""
     while n > 1:
         half = (n + 1) // 2
         for i in range(rank, n - half, size):

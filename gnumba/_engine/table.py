@@ -43,7 +43,7 @@ class Table:
         first = self.rows[0][0]
         self.ordinal = first.ordinal if isinstance(first, Remote) else HOST
         self.stream = first.stream if isinstance(first, Remote) else 0
-        self.on_device: list[Any] = []  # what of the table, and of parts of it, is kept there
+        self.on_device: list[Any] = []  # device copies of addresses and pieces, shared with subsets
         self.traffic = self.size * host.cost(self.function, self.dtype)
         self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
 
@@ -67,7 +67,7 @@ class Table:
         self.addresses[k, self.function.switch] = 0
 
     def only(self, rows: set[int]) -> Table:
-        """The same table with all rows but these left out."""
+        """Copy of the table in which all rows but ``rows`` are left out."""
         part = copy.copy(self)
         part.addresses, part.strided = self.addresses.copy(), dict(self.strided)
         for k in set(range(len(self.rows))) - rows:
@@ -76,7 +76,7 @@ class Table:
 
     @property
     def pieces(self) -> Array:
-        """What blocks of a GPU take one at a time, as (row, lo, hi)."""
+        """Pieces of work for the blocks of a GPU, as (row, lo, hi)."""
         return self.blocks
 
     @functools.cached_property

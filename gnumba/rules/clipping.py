@@ -1,4 +1,4 @@
-"""What clipping does to an element of a gradient; nan stays nan."""
+"""Element-wise rules for clipping gradients; nan stays nan."""
 
 __all__ = ["clipped", "scaled", "scaled_in_parts", "taken"]
 
