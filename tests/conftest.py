@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures common to all tests."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ collect_ignore = ["typing_user.py"]  # a script for type checkers: it does what 
 
 @pytest.fixture
 def rng():
-    """The same numbers in every test and every run."""
+    """Generator with one seed for every test and every run."""
     return np.random.default_rng(20240229)
 
 

@@ -28,7 +28,7 @@ class FakeCuda:
         self.calls = []
 
     def names(self, *, without=("allocate", "zero")):
-        """What was called, in order, since `forget`."""
+        """Names of the calls in order, since `forget`."""
         return [name for name, *_ in self.calls if name not in without]
 
     def launched(self):
@@ -116,7 +116,7 @@ class Later:
 
 
 class FakeCupy(types.ModuleType):
-    """What of CuPy the engine asks for."""
+    """Part of CuPy that the engine uses."""
 
     def __init__(self):
         super().__init__("cupy")
@@ -137,7 +137,7 @@ class Device(contextlib.nullcontext):
 
 
 class FakeArray:
-    """What has ``__cuda_array_interface__`` and nothing else; ``.values`` is for the test's eyes."""
+    """Array with ``__cuda_array_interface__`` only; ``.values`` is for the test's eyes."""
 
     def __init__(self, values, device=0, stream=None, read_only=False):
         self.values, self.device, self.stream, self.read_only = values, Device(device), stream, read_only
@@ -157,7 +157,7 @@ class FakeArray:
 
 
 class CupyArray(FakeArray):
-    """The same with the attributes that CuPy's arrays have."""
+    """Fake array with the attributes of CuPy's arrays."""
 
     def __init__(self, values, device=0):
         super().__init__(values, device)

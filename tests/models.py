@@ -20,7 +20,7 @@ def gradients_of(rng, params, steps):
 
 
 def copies(params):
-    """The same numbers in other arrays, in the same container."""
+    """Copies of the arrays, in a container of the same kind."""
     if isinstance(params, dict):
         return {name: copies(p) for name, p in params.items()}
     return type(params)(map(copies, params)) if isinstance(params, (list, tuple)) else params.copy()

@@ -29,7 +29,7 @@ class NaiveOptimizer:
         self.norm = None
 
     def step(self, gradients, grad_scale=1.0):
-        """What every array is to become: (p, state) each; None where a step is skipped or refused.
+        """New (p, state) of every array; None where a step is skipped or refused.
 
         A gradient is None, an array, or (indices, values) of rows.
         """

@@ -31,7 +31,7 @@ TAILS = [
 
 
 def found(row, dtype, seed):
-    """What is seen of a row in hard inputs and, in float32, in each binade."""
+    """Measure a row in hard inputs and, in float32, in each binade."""
     x = accuracy.hard(dtype, seed, SAMPLE)
     if dtype == np.float32:
         x = np.concatenate([x, EACH_BINADE.view(np.float32).ravel()])

@@ -475,7 +475,7 @@ def test_signature(case):
 
 
 class Interrupted(Exception):  # noqa: N818  no error
-    """What a signal handler raises."""
+    """Exception raised by a signal handler."""
 
 
 def interrupted_at(step, call):
@@ -751,7 +751,7 @@ def test_precompile_compiles_what_a_loop_needs():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("count", [0, 1, 15, 17, 2047, 2048, 2049, 100_001])
 def test_prelu_sums_alpha_alike_everywhere(count, dtype):
-    """The same bits for any target and layout; as near to the exact sum as float64 is."""
+    """Sums of equal bits for any target and layout, as near to the exact sum as float64 is."""
     rng = np.random.default_rng(count)
     dy, x = (rng.standard_normal(count).astype(dtype) for _ in range(2))
     gapped = np.stack([dy, dy], axis=-1)[..., 0], np.stack([x, x], axis=-1)[..., 0]

@@ -36,7 +36,7 @@ def alone(path):
 
 
 def python(script, *arguments):
-    """What a script prints, read as JSON."""
+    """Run a script and parse its output as JSON."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
@@ -83,7 +83,7 @@ def test_an_error_while_writing(error, path):
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_an_error_of_the_system(call, path, monkeypatch):
-    """The same, by way of a checkpoint."""
+    """A checkpoint that fails raises the error, leaves the old file whole and no other behind."""
 
     def fail(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

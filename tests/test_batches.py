@@ -20,7 +20,7 @@ def growing(t):
 
 
 class Plan:
-    """What `Phases` is to batches: a size at the time."""
+    """Stand-in for `Phases` with a constant batch size."""
 
     batch_size = 3
 
@@ -202,7 +202,7 @@ def test_epochs_may_be_nested():
 
 
 def test_repr():
-    """What there is, and how far."""
+    """The repr shows the arrays, the batch size and t."""
     batches = gn.minibatches(*data(), batch_size=growing)
     next(iter(batches))
     assert repr(batches) == "Minibatches(3 arrays of 10 rows, batch_size=growing, t=1)"

@@ -157,7 +157,7 @@ def test_without_peers_there_is_no_column(monkeypatch, capsys):
 
 
 def in_this_process(count, contenders, works):
-    """What `rounds` does, without the processes."""
+    """In-process replacement for `rounds`."""
     for contender in list(contenders) * count:
         yield contender, _bench.measure(contender, _bench.known(contender, works))
 
@@ -271,7 +271,7 @@ def test_rounds_that_disagree_are_reported(taken, busy):
 
 
 def test_a_process_of_its_own():
-    """What a worker prints is what the bench reads; gnumba's ends with the probe."""
+    """The bench reads a worker's output; gnumba's output ends with the probe."""
     work = Work("SGD", SMALL)
     ((contender, found),) = _bench.rounds(1, ["NumPy"], [work])
     assert contender == "NumPy"

@@ -1,4 +1,4 @@
-"""What is out of the ordinary in a step: among ordinary gradients, from step to step, on any Python."""
+"""Gradients and parameters off the fast path: among others, from step to step, on any Python."""
 
 import copy
 import pickle
@@ -63,7 +63,7 @@ def test_kinds_of_gradients_change_places():
 
 
 def misaligned(x):
-    """The same elements, one byte off."""
+    """Copy of an array at an address one byte off alignment."""
     memory = np.zeros(x.nbytes + 1, np.uint8)
     made = np.ndarray(x.shape, x.dtype, memory, 1)
     made[...] = x
@@ -178,7 +178,7 @@ def unreadable(monkeypatch):
 
 @pytest.mark.parametrize("case", one_a_class(), ids=str)
 def test_steps_without_reading_objects(case, request):
-    """The same bits."""
+    """Bits equal those of steps with the fast path."""
     results = []
     for fixtures in ((), ("unreadable",)):
         for name in fixtures:
@@ -193,7 +193,7 @@ def test_steps_without_reading_objects(case, request):
 
 @pytest.mark.parametrize("case", one_an_activation(), ids=str)
 def test_activations_without_reading_objects(case, request):
-    """The same bits."""
+    """Bits equal those of calls with the fast path."""
     x, dy = gradient((30, 70), 0), gradient((30, 70), 1)
     results = []
     for fixtures in ((), ("unreadable",)):

@@ -377,7 +377,7 @@ def train(params, optimizer, rng, steps=5):
 @pytest.mark.parametrize("name", BIT_GENERATORS)
 @EACH_CLASS
 def test_going_on_as_if_never_stopped(case, name, path, rng):
-    """The same bits in parameters, state, schedules and random numbers."""
+    """Parameters, state, schedules and random numbers equal an uninterrupted run's bit for bit."""
     params, mine = model(rng, np.float32), np.random.Generator(getattr(np.random, name)(3))
     optimizer = in_groups(params, case)
     train(params, optimizer, mine)

@@ -513,7 +513,7 @@ def test_policies_are_kept(rng):
 
 
 def test_own_rules_are_clipped_too():
-    """What every optimizer has."""
+    """``max_norm`` and ``nonfinite`` work for a user's rule as for every optimizer."""
 
     @gn.rule
     def descent(p, g, /, lr):

@@ -38,7 +38,7 @@ def on_device(arrays, **how):
 
 
 def host(x):
-    """What a result holds."""
+    """Values of a result, as a host array."""
     return np.asarray(x) if isinstance(x, DeviceArray) else x.values
 
 

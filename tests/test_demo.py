@@ -40,7 +40,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """What the demo prints by default, on both streams, and the picture it draws."""
+    """Output of the demo with its defaults, on both streams, and the picture drawn."""
     folder = tmp_path_factory.mktemp("demo")
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -59,7 +59,7 @@ def test_float64_kernels_spill_nothing(function):
 
 @pytest.mark.parametrize("name", [name for name in cases.FUNCTIONS if name.partition("-")[0] in LINEAR])
 def test_nothing_is_contracted(name):
-    """What a rule multiplies and adds is rounded twice, as on a CPU."""
+    """A rule's products and sums are rounded separately, as on a CPU."""
     function = cases.FUNCTIONS[name]
     counts, _, _ = shown(grid.sweep(function, FLOAT32), "sm_90")
     assert not any(each.startswith("FFMA") for each in counts)

@@ -173,7 +173,7 @@ pwd.getpwuid = getpwuid
 
 
 def test_the_users_cache_comes_before_the_code(tmp_path):
-    """What is beside the code outlives an uninstallation."""
+    """The user's folder is preferred: a cache beside the code would outlive an uninstallation."""
     done = python(SHOW, drop=("GNUMBA_CACHE_DIR",), XDG_CACHE_HOME=tmp_path)
     assert Path(done.stdout.strip()) == tmp_path / "gnumba", done.stderr
     assert "Warning" not in done.stderr

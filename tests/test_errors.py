@@ -26,7 +26,7 @@ def f64(*shape):
 
 
 def read_only(a):
-    """The same array, not to be written."""
+    """Make an array read-only."""
     a.flags.writeable = False
     return a
 
@@ -60,7 +60,7 @@ def overlapping(a):
 
 
 def crossing(a):
-    """The same in two dimensions."""
+    """A row and a column, with an element in common."""
     return [a[1], a[:, 2]]
 
 

@@ -72,7 +72,7 @@ def check_gradients(loss, params, grads, rng, h=1e-6):
 
 
 def run(module, monkeypatch, *options):
-    """What ``python examples/….py --epochs 1`` does."""
+    """Run an example as ``python examples/….py --epochs 1`` does."""
     monkeypatch.setattr(sys, "argv", [module.__file__, "--epochs", "1", *map(str, options)])
     module.main()
 

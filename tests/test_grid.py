@@ -19,7 +19,7 @@ SIZES = (0, 1, 3, 4, 17, BLOCK - 1, BLOCK, BLOCK + 1, 10_001)
 
 
 def misaligned(values, offset):
-    """The same values, ``offset`` elements from where 16 bytes begin."""
+    """Copy of the values, ``offset`` elements from a multiple of 16 bytes."""
     memory = np.zeros(values.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 16 + offset * values.itemsize
     made = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
@@ -46,7 +46,7 @@ def copied(rows):
 
 
 def typed(scalars, dtype):
-    """What a kernel is given."""
+    """Kernel scalars of the array's dtype, at least one."""
     return tuple(dtype.type(x) for x in scalars) or (dtype.type(0),)
 
 
@@ -146,7 +146,7 @@ def test_walks(function, layout, dtype):
 
 
 class Norms:
-    """What the kernels of norms are given, and what they write."""
+    """Arguments and results of the kernels of norms."""
 
     def __init__(self, slots=1, blocks=3, scale=1.0, limit=-1.0, skip=0):
         self.slots, self.blocks, self.policy = slots, blocks, (scale, limit, skip)

@@ -115,7 +115,7 @@ def sources(path, node):
 
 
 def imported(prefix, nested=False):
-    """What the modules with that name, or in that folder, import: at the top, or within functions."""
+    """Names imported by a module or a folder's modules: at the top, or within functions."""
     paths = [path for path, name in MODULES.items() if name == prefix or name.startswith(f"{prefix}.")]
     assert paths
     return {name for path in paths for name, inside in imports(path) if inside == nested}
@@ -189,7 +189,7 @@ def transitive(graph, start):
 
 
 def python(*arguments, **environment):
-    """What Python prints; warnings are errors."""
+    """Run Python and return its output; warnings are errors."""
     path = os.pathsep.join(
         filter(None, [str(ROOT), environment.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")])
     )
@@ -335,7 +335,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture
 def project(compiled, tmp_path):
-    """The same in a folder of its own; where files lie makes no difference."""
+    """Copy of the compiled project in a folder of its own; where files lie makes no difference."""
     shutil.copytree(compiled.folder, tmp_path, dirs_exist_ok=True)
     return Project(tmp_path)
 
@@ -506,7 +506,7 @@ def test_a_folder_that_others_may_write_is_not_used(mode, tmp_path):
 
 
 def test_a_refused_rule_is_refused_in_every_process(tmp_path):
-    """What was not approved of is not stored."""
+    """A refused rule leaves nothing in the cache."""
     code = """
 import numpy as np, gnumba as gn
 @gn.rule

@@ -66,7 +66,7 @@ def assert_normal(sample, variance):
 
 
 def assert_uniform(sample, low, high):
-    """The same; and nothing outside."""
+    """No sign against a uniform distribution, at a level of 1e-4; no number outside the bounds."""
     u = (np.asarray(sample, np.float64).ravel() - low) / (high - low)
     few = np.finfo(sample.dtype).eps
     assert -few <= u.min() < 20.0 / u.size
@@ -286,7 +286,7 @@ def test_wrong_shapes(make):
 
 @RANDOM
 def test_seeds_and_generators(make):
-    """The same numbers from the same seed; others from the next draw."""
+    """Equal seeds draw equal numbers; a generator's next draw differs."""
     first = make((4, 5), rng=7)
     for rng in (7, np.int64(7), np.random.default_rng(7), np.random.SeedSequence(7), np.random.PCG64(7)):
         np.testing.assert_array_equal(make((4, 5), rng=rng), first)
@@ -306,7 +306,7 @@ def test_float32_is_float64_rounded(make):
 
 
 def test_numbers_are_numpy_s():
-    """What Generator.normal and Generator.uniform give for the seed."""
+    """Numbers equal those of Generator.normal and Generator.uniform with the same seed."""
     theirs = np.random.default_rng(5)
     np.testing.assert_array_equal(
         init.normal((3, 4), 0.5, rng=5, dtype="float64"), theirs.normal(0.0, 0.5, (3, 4))

@@ -47,7 +47,7 @@ def test_dict_of_arrays(case, dtype, rng):
 @EACH_CLASS
 @pytest.mark.parametrize("container", [list, tuple], ids=lambda kind: kind.__name__)
 def test_list_or_tuple_of_arrays(case, container, rng):
-    """The same as a dict, named by index; a list of gradients fits a tuple."""
+    """Steps equal those of a dict, with indices as names; a list of gradients fits a tuple."""
     params = model(rng)
     sequence = container(copies(params).values())
     by_name, by_index = case.make(params, **case.hyper), case.make(sequence, **case.hyper)
@@ -438,7 +438,7 @@ def test_one_epsilon_alone_makes_the_other_zero(make):
 
 
 def test_one_epsilon_alone_in_a_group():
-    """What the group does not say is what was given for all."""
+    """A value that the group does not give is the one given for all groups."""
     groups = [
         {"params": np.zeros(1)},
         {"params": np.ones(1), "eps": 1e-6},
@@ -718,7 +718,7 @@ def test_no_compilation_after_the_first_step(rng):
 
 
 def test_several_threads_step_different_optimizers_at_once(rng):
-    """The same bits as one after another."""
+    """Bits equal those of steps taken one after another."""
     params = rng.standard_normal((6, 200_000)).astype(np.float32)
     grads = rng.standard_normal((3, 200_000)).astype(np.float32)
     expected = params.copy()

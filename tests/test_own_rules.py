@@ -20,7 +20,7 @@ def signed_mean(p, g, m, /, lr, beta1, beta2):
 
 
 def naive_signed_mean(p, gradients, lr, beta1, beta2):
-    """The same in NumPy."""
+    """`signed_mean` in NumPy."""
     m = np.zeros_like(p)
     for g in gradients:
         p = p - lr * np.sign(beta1 * m + (1 - beta1) * g)
@@ -163,13 +163,13 @@ def squared(x):
 
 @gn.rule
 def soft_by_hand(p, g, /, lr):
-    """The same from gnumba.elementary."""
+    """`soft` written with gnumba.elementary."""
     e = gn.elementary
     return p - lr * (e.exp(-abs(g)) + e.sqrt(g * g) * e.tanh(g))
 
 
 def test_math_exp_in_a_rule_is_gnumbas_own(dtype, rng):
-    """The same bits as `gnumba.elementary`, in float32 and in vectors."""
+    """Bits equal those of `gnumba.elementary`, in float32 and in vectors."""
     ours, theirs = np.zeros((2, 1000), dtype)
     g = rng.standard_normal(1000).astype(dtype)
     gn.optimizer(soft, ours, lr=0.1).step(g)

@@ -597,7 +597,7 @@ def test_other_things_that_cannot_carry(lion):
 
 @PAIRS
 def test_going_on_at_every_step(first, second, dtype, rng):
-    """The same bits and the same plan, in a phase and exactly between two."""
+    """Bits and plan equal those of an uninterrupted run, in a phase and exactly between two."""
     params = model(rng, dtype)
     start, grads = copies(params), gradients_of(rng, params, 6)
     grads[0]["b"] = grads[3]["w"] = None
@@ -895,7 +895,7 @@ def test_a_refused_step_changes_nothing(trained):
 
 
 def test_a_refused_loss_changes_nothing(trained):
-    """What is no number; a container that holds other arrays by now, of which a switch would make its own."""
+    """A loss is refused if it is no number, or if the container of parameters holds other arrays by now."""
     plan, params, before = trained
     for loss in (None, "low", [1.0, 2.0], 1j):
         with pytest.raises(TypeError, match=r"loss is .*expected a number"):

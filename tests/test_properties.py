@@ -62,7 +62,7 @@ def filled(template, arrays):
 
 
 def leaves(container):
-    """What a container holds, in order."""
+    """Leaves of a container, in order."""
     if isinstance(container, dict):
         return [x for each in container.values() for x in leaves(each)]
     if isinstance(container, (list, tuple)):
@@ -463,7 +463,7 @@ def assert_near(found, expected, what):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_any_sequence_of_calls(case):
-    """The same sequences in every run; Phase.shrink, which takes minutes, makes a failing one shorter."""
+    """Sequences are equal in every run; Phase.shrink, which takes minutes, makes a failing one shorter."""
     run_state_machine_as_test(
         type("AnySequence", (AnySequence,), {"case": case}),
         settings=settings(

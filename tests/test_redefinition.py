@@ -203,7 +203,7 @@ def test_inspect_and_precompile_take_the_present(notebook):
 
 
 def test_a_helper_that_comes_later(notebook):
-    """What failed for want of a name works once the name is there."""
+    """A call that failed for want of a name works once the name is defined."""
     notebook.run(USERS)
     for call in (lambda: gn.optimizer(notebook.pull, np.zeros(2), lr=1.0), lambda: notebook.bend(np.ones(2))):
         with pytest.raises(TypeError, match="'value', which is not defined"):

@@ -60,7 +60,7 @@ def test_rows_follow_the_formula(case, shape, dtype, target, rng):
 @pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
 @pytest.mark.parametrize("lay_out", layouts.WRITABLE.values(), ids=layouts.WRITABLE.keys())
 def test_rows_of_any_layout(case, lay_out, target, rng):
-    """The same bits as of a dense array."""
+    """Bits equal those of steps of a dense array."""
     p = lay_out(rng.standard_normal((33, 7)))
     dense = np.ascontiguousarray(p)
     first, second = case.make([p], **case.hyper), case.make([dense], **case.hyper)
@@ -142,7 +142,7 @@ def test_a_mask_names_the_rows_where_it_is_true(rng):
 
 
 def dense(rows, like):
-    """What the rows stand for."""
+    """Dense array equal to the rows: values at repeated indices are added."""
     made = np.zeros_like(like)
     np.add.at(made, np.asarray(rows.indices), rows.values)
     return made

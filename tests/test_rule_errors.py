@@ -1,4 +1,4 @@
-"""What cannot be right about a user's rule or activation is said in one sentence with its line."""
+"""Errors in a user's rule or activation are reported in one sentence with the line."""
 
 import copy
 import pickle

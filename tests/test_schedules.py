@@ -281,7 +281,7 @@ def test_arguments_cannot_be_reassigned(schedule):
 
 
 def test_the_lists_given_are_not_kept():
-    """What is done to them later makes no difference."""
+    """Later changes to the lists make no difference."""
     parts, boundaries, factors = [0.1, 0.2], [5], {3: 0.5}
     joined, decayed = join(parts, boundaries), piecewise(1.0, factors)
     parts[1], boundaries[0], factors[3] = 0.9, 1, 0.9
@@ -650,7 +650,7 @@ PLATEAUS = [
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("given", PLATEAUS, ids=shown)
 def test_torch_plateau_observation_by_observation(given, mode, rng):
-    """The same bits; nan, inf and vanishing reductions included."""
+    """Equal to PyTorch's scheduler bit for bit, with nan, inf and vanishing reductions."""
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode, **given)
@@ -944,7 +944,7 @@ def test_the_least_reduction_that_is_made(lr, after):
 @pytest.mark.parametrize("nest", [lambda plateau: plateau, *NESTED])
 @pytest.mark.parametrize("carry", ["state_dict", "deepcopy", "pickle"])
 def test_resuming_with_a_plateau(nest, carry, rng):
-    """What it was told goes with the optimizer, the state of nested ones too."""
+    """A plateau's observations are saved and copied with the optimizer, also inside another schedule."""
 
     def train(optimizer, told, grads):
         for g in grads:

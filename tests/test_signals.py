@@ -15,7 +15,7 @@ POSIX = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers as P
 
 
 class CameError(Exception):
-    """What the handlers here raise."""
+    """Exception raised by the handlers here."""
 
 
 def come(number, frame):

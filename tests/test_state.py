@@ -81,7 +81,7 @@ pickle.dump((p, optimizer.state_dict()), open(sys.argv[1], "wb"))
 
 
 def test_resuming_in_a_new_process(tmp_path, rng):
-    """The same bits there."""
+    """Bits of a run resumed in a new process equal those of the run that goes on in this one."""
     p, grads = (
         rng.standard_normal((5, 7)).astype(np.float32),
         rng.standard_normal((6, 5, 7)).astype(np.float32),
@@ -141,7 +141,7 @@ def test_numbers_are_restored():
 
 
 def arrays(found):
-    """What JSON made of a parameter's state, as arrays again."""
+    """Convert a parameter's state from JSON back to arrays."""
     return {key: np.array(value) if key in ("m", "v") else value for key, value in found.items()}
 
 

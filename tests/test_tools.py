@@ -91,7 +91,7 @@ EVEN, SLOW = ({A: 1.0, B: 1.0},) * 2, ({A: 1.0, B: 1.0}, {A: 1.5, B: 1.0})
 
 
 def test_slower_is_named(compared):
-    """What is slower in most rounds, and is again when only that is measured."""
+    """A benchmark slower in most rounds, and again when measured alone, is named."""
     code, last, asked = compared(SLOW, EVEN, SLOW, *[({A: 1.0}, {A: 1.4})] * 3)
     assert (code, last) == (1, f"Slower: {A}")
     assert [commit for commit, _ in asked] == ["main", "HEAD"] * 6
