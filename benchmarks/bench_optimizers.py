@@ -137,7 +137,7 @@ class Growth(Stepping):
 
 
 class Memory(Stepping):
-    """What two steps of Adam over 40 MB allocate, and the process's peak."""
+    """Bytes allocated by two steps of Adam over 40 MB, and the process's peak."""
 
     params = (TARGETS,)
     param_names = ("target",)

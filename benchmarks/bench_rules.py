@@ -18,13 +18,13 @@ def touch1(p, g, /):
 
 @gn.rule
 def touch2(p, g, m, /):
-    """The same with one state."""
+    """Reads and writes what a rule with one state does."""
     return p + g, m + g
 
 
 @gn.rule
 def touch3(p, g, m, v, /):
-    """The same with two."""
+    """Reads and writes what a rule with two states does."""
     return p + g, m + g, v + g
 
 

@@ -1,4 +1,4 @@
-"""What a new process waits for: the import, and the first step with and without the disk cache."""
+"""Start-up time of a new process: the import, and the first step with and without the disk cache."""
 
 from .common import TARGETS, arrays_on
 

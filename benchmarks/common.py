@@ -1,4 +1,4 @@
-"""What the suites share: every optimizer and activation by name, data, targets, ratios."""
+"""Common parts of the suites: every optimizer and activation by name, data, targets, ratios."""
 
 import contextlib
 import importlib.util
@@ -53,7 +53,7 @@ def repeats(count):
 
 
 def arrays_on(target):
-    """What puts a NumPy array where the target computes; asv shows "n/a" for NotImplementedError."""
+    """Converter of NumPy arrays to the target's; without CUDA NotImplementedError, "n/a" in asv."""
     if target != "cuda":
         return np.asarray
     try:
@@ -119,7 +119,7 @@ def ratio(ours, reference, least=40):
 
 
 def seconds(call, times=1):
-    """What a call takes."""
+    """Seconds per call."""
     start = time.perf_counter()
     for _ in range(times):
         call()

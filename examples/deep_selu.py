@@ -28,7 +28,7 @@ TRAINED_RATE = 0.01  # and in training: a unit's way through 64 layers then stay
 
 
 class Kind(NamedTuple):
-    """What a network is made of."""
+    """Parts of a network: activation, initialisation, dropout."""
 
     activation: gn.Activation
     weights: object  # the initialisation

@@ -44,7 +44,7 @@ def read_words():
 
 
 def docstrings(package):
-    """What a package's modules, classes and functions say of themselves."""
+    """Docstrings of a package's modules, classes and functions."""
     for path in sorted(Path(package.__file__).parent.rglob("*.py")):
         if "tests" not in path.parts:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):

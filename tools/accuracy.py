@@ -238,7 +238,7 @@ def in_ulp(y, reference, rest):
 
 @dataclass
 class Seen:
-    """What was found in some inputs: the worst error and where; descents; the range; unequal bits."""
+    """Findings in some inputs: the worst error and its input; descents; the range; unequal bits."""
 
     error: float = -1.0
     at: float = 0.0
@@ -258,7 +258,7 @@ class Seen:
 
 
 def measure(row, x, exact=in_long_double, ascending=False):
-    """What is found at these inputs."""
+    """Measure a row's function at these inputs."""
     with np.errstate(all="ignore"), gn.use_target("cpu"):
         y = row.function(x)
         found = in_ulp(y, *exact(row.reference, x))
@@ -331,7 +331,7 @@ def hard(dtype, seed, count):
 
 
 def failures(row, seen, dtype):
-    """What of a row is not as it should be, in words."""
+    """Yield a description of each limit that a row fails."""
     if not seen.error <= row.limits[DTYPES.index(dtype)]:
         yield f"{seen.error:.2f} ulp at {seen.at!r}"
     if seen.descents:

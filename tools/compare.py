@@ -35,7 +35,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def git(*arguments):
-    """What git says."""
+    """Run git and return its output."""
     return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=True).stdout
 
 
@@ -60,7 +60,7 @@ def checked_out(commit, folder):
 
 
 def measured(tree, benches):
-    """What the package in this folder takes: value by benchmark and parameters, from a new process."""
+    """Measure a folder's package in a new process: values by benchmark and parameters."""
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", *benches]
     said = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

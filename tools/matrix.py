@@ -23,7 +23,7 @@ SUITE = ["-n", "auto", "--dist", "loadfile"]
 
 
 def rows():
-    """What pip is to install beside the test extra, by the row's name."""
+    """Requirements that pip installs beside the test extra, by the row's name."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     bounds = dict(match.groups() for line in declared if (match := re.match(r"(\w+)>=([\d.]+)", line)))
     return {

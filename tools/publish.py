@@ -1,4 +1,4 @@
-"""What ``asv run`` measured, as a site that needs no network: ``python tools/publish.py [--to FOLDER]``.
+"""Publish the results of ``asv run`` as an offline site: ``python tools/publish.py [--to FOLDER]``.
 
 ``asv publish`` makes pages that load jQuery, flot and more from other servers. This puts copies beside
 them, from the npm registry (npm_config_registry, where set): pinned versions with pinned hashes.
