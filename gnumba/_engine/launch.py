@@ -36,18 +36,29 @@ def launch(work: list[tuple[Table, Scalars]], control: int = 0, after: Call = ()
     ``control`` is where a device's memory says whether to, and the gradients' factor. ``after`` is
     called as one with the kernels: an interrupt comes before all of them or after all.
     """
-    targets = [_target(table) for table, _ in work]
-    calls = [
-        call
-        for (table, scalars), target in zip(work, targets, strict=True)
-        for call in _calls(table, target, scalars, control)
-    ]
+    calls: list[Call] = []
+    cautious = ""
+    for table, scalars in work:
+        target = _target(table)
+        calls += _calls(table, target, scalars, control)
+        if target != "cpu" and not (target == "parallel" and threads.are_free()):
+            cautious += target
+    if after:
+        calls.append(after)
+    if cautious:
+        _run_cautiously(calls, cautious)
+    else:
+        run(calls)
+
+
+def _run_cautiously(calls: list[Call], targets: str) -> None:
+    """Run calls of Python code, which interrupts could come between, or that take a turn."""
     with contextlib.ExitStack() as held:
-        if "cuda" in targets:  # launched by Python code
+        if "cuda" in targets:
             held.enter_context(uninterrupted(signal.SIGINT))
-        if "parallel" in targets and not threads.are_free():
+        if "parallel" in targets:
             held.enter_context(threads.turn())
-        run([*calls, after] if after else calls)
+        run(calls)
 
 
 def run(calls: Iterable[Call]) -> None:
