@@ -40,7 +40,7 @@ def target_of(*arrays: Any) -> str:
     Returns
     -------
     {"cpu", "parallel", "cuda"}
-        ``"cuda"`` for CUDA arrays. For host arrays ``"parallel"`` from 768 KiB of them on (8 MiB under
+        ``"cuda"`` for CUDA arrays. For host arrays ``"parallel"`` from 1.25 MiB of them on (8 MiB under
         numba's workqueue threading layer, which is slow to start), ``"cpu"`` below it, or what
         ``use_target`` says. A computation with transcendental functions goes parallel from a quarter
         of that.

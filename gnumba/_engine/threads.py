@@ -21,7 +21,7 @@ from typing import Any
 import numba
 from numba.core import config
 
-_FAST_START, _SLOW_START = 3 * 2**18, 8 * 2**20
+_FAST_START, _SLOW_START = 5 * 2**18, 8 * 2**20
 LIBRARIES = ("libtbb.so.12", "libtbb.12.dylib", "tbb12.dll")
 
 
