@@ -45,7 +45,7 @@ class _CudaArray(Protocol):
 Array: TypeAlias = np.ndarray[Any, Any] | _DLPack | _CudaArray
 FloatArray = TypeVar("FloatArray", bound=np.ndarray[Any, np.dtype[np.floating[Any]]])  # the same out as in
 ArrayLike: TypeAlias = Array | SupportsFloat | Sequence[Any]
-Params: TypeAlias = Array | Iterable[Any]  # nested lists and dicts of arrays, iterators, groups
+Params: TypeAlias = Array | Iterable[Any]  # lists and dicts of arrays, groups
 Grads: TypeAlias = "Array | Rows | Iterable[Any] | None"
 
 # Numbers: whatever of shape () has a value, of any library.
