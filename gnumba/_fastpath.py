@@ -21,12 +21,12 @@ def fast_step(optimizer: Optimizer) -> Step | None:
     """``step(optimizer, grads)`` for steps like the one just taken; None if that was out of the ordinary.
 
     Ordinary are dense gradients on the host for every parameter, hyperparameters that are numbers, no
-    scale, and a target that nobody forces. ``step`` returns False, and has done nothing, where that has
-    changed. Whoever changes anything but a group's hyperparameters drops it.
+    scale. ``step`` returns False, and has done nothing, where that has changed, or the target that
+    `use_target` forces. Whoever changes anything but a group's hyperparameters drops it.
     """
     groups, plan = optimizer._groups, optimizer._plan
     constants = [(group, hyper) for group in groups if (hyper := group.constants) is not None]
-    if place.forced() or len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
+    if len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
         return None
     targets = [place.target_for(update.table.traffic) for update in plan]
     if "parallel" in targets and not threads.are_free():
@@ -42,11 +42,12 @@ def fast_step(optimizer: Optimizer) -> Step | None:
             corrected.append((update.corrected, update.missed, constants[update.group][1]))
     match, held = functools.partial(groups[0].match, "grads"), groups[0].held
     bind, forced, grouped = optimizer._binding.bind, place.forced, optimizer._grouped
+    made_for = forced()
     factors = optimizer._turned(ONE).split(plan[0].table.dtype)  # those of every dtype
     size, group_count = len(optimizer._parameters), len(groups)
 
     def step(optimizer: Optimizer, grads: Any) -> bool:
-        if forced() or len(groups) != group_count:
+        if forced() != made_for or len(groups) != group_count:
             return False
         for group, hyper in constants:
             if group.constants is not hyper:

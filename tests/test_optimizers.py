@@ -622,6 +622,12 @@ def test_steps_become_fast():
         assert optimizer._fast is not None
         optimizer.step(copies(params))
         assert (optimizer.t, optimizer._fast is not None) == (2, True)
+    with gn.use_target("cpu"):
+        optimizer.step(copies(params))  # the target is another
+        assert optimizer._fast is not None
+        fast = optimizer._fast
+        optimizer.step(copies(params))
+        assert optimizer._fast is fast
     optimizer = gn.Adam([{"params": [np.ones(3)]}, {"params": np.ones(2), "lr": 0.1}])
     for _ in range(2):
         optimizer.step([[np.ones(3)], np.ones(2)])
