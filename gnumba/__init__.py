@@ -144,3 +144,4 @@ def _names() -> list[str]:
 
 if not TYPE_CHECKING:  # for a type checker a module with this has every attribute
     __getattr__ = module_getattr(__name__, _names)
+    rules.__getattr__ = module_getattr(rules.__name__, rules.__dir__)  # a module of nothing but maths
