@@ -184,13 +184,7 @@ def exporter_of(exporters, x):
 
 
 def _bind(plan, held, gradients, k):
-    rows, starts, ends, exporters = (
-        word(plan),
-        word(plan + WORD),
-        word(plan + 2 * WORD),
-        word(plan + 3 * WORD),
-    )
-    count, bounds = word(plan + 4 * WORD), word(plan + 5 * WORD)
+    rows, starts, ends, exporters, count, bounds = listed(plan, 0, PLAN)
     while k < count:
         p, g = word(held + ITEMS + k * WORD), word(gradients + ITEMS + k * WORD)
         given, view, nbytes, cell, described, code, itemsize = listed(rows, k, KNOWN)
