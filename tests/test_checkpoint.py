@@ -1,19 +1,18 @@
 """Checkpoints: what goes in comes out to the bit, what is damaged or foreign changes nothing, and a
 crash at any moment leaves a whole file."""
 
-import contextlib
 import hashlib
 import io
 import itertools
 import json
 import signal
-import sys
 from pathlib import Path
 
 import layouts
 import numpy as np
 import pytest
 from cases import one_a_class
+from interrupts import interrupted_at
 from models import Halving, assert_equal_models, assert_equal_states, copies, falling, gradients_of, model
 from safetensors.numpy import load_file, save
 from test_errors import assert_refused, read_only
@@ -684,26 +683,6 @@ def test_numpys_scalars_in_extra(path):
 # Interrupts.
 
 
-def interrupted_at(k, work):
-    """Raise SIGINT at the k-th line of the package that ``work`` runs; whether it was reached."""
-    left, package = itertools.count(k, -1), str(Path(gn.__file__).parent)
-
-    def trace(frame, event, argument):
-        if not frame.f_code.co_filename.startswith(package):
-            return None
-        if event == "line" and next(left) == 0:
-            signal.raise_signal(signal.SIGINT)
-        return trace
-
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.settrace(trace)
-        try:
-            work()
-        finally:
-            sys.settrace(None)
-    return next(left) < 0
-
-
 def test_interrupts_while_saving(path, rng):
     """At every line: the file is the old one or the new one, and nothing lies beside it."""
     params, optimizer = trained(rng)
@@ -713,7 +692,9 @@ def test_interrupts_while_saving(path, rng):
     old, found = path.read_bytes(), []
     for k in itertools.count():
         path.write_bytes(old)
-        reached = interrupted_at(k, lambda: gn.save_checkpoint(path, params, optimizer, extra="new"))
+        reached = interrupted_at(
+            k, lambda: gn.save_checkpoint(path, params, optimizer, extra="new"), event="line"
+        )
         found.append(path.read_bytes())
         assert found[-1] in (old, new)
         assert list(path.parent.iterdir()) == [path]
@@ -744,7 +725,7 @@ def test_interrupts_while_loading(path, rng):
         def load(params=params, optimizer=optimizer, generator=generator, batches=batches):
             gn.load_checkpoint(path, params, optimizer, rng=generator, also={"batches": batches})
 
-        reached = interrupted_at(k, load)
+        reached = interrupted_at(k, load, event="line")
         found.append(frozen_all(*mine))
         assert found[-1] in (old, new)
         assert signal.getsignal(signal.SIGINT) is handler

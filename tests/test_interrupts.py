@@ -1,47 +1,11 @@
 """Interrupts, as by Ctrl-C: at whatever bytecode one comes, a step is taken as a whole or not at all."""
 
-import signal
-import sys
-
 import numpy as np
 import pytest
+from interrupts import interrupted_at
 from judge import assert_same_bits
 
 import gnumba as gn
-
-
-class Interrupted(BaseException):
-    """Raised by a signal's handler."""
-
-
-def interrupted_at(k, call):
-    """Make the call, with a signal before the k-th bytecode of gnumba's; whether there were as many."""
-    left = [k]
-
-    def trace(frame, event, argument):
-        if frame.f_globals.get("__name__", "").partition(".")[0] != "gnumba":
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            left[0] -= 1
-            if left[0] < 0:
-                sys.settrace(None)
-                signal.raise_signal(signal.SIGUSR1)
-        return trace
-
-    def handle(number, frame):
-        raise Interrupted
-
-    former, tracing = signal.signal(signal.SIGUSR1, handle), sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except Interrupted:
-        return True
-    finally:
-        sys.settrace(tracing)
-        signal.signal(signal.SIGUSR1, former)
-    return False
 
 
 def everything_of(params, optimizer):

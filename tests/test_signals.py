@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from interrupts import interrupted_at
 
 from gnumba._signals import uninterrupted
 
@@ -118,27 +119,6 @@ def test_in_another_thread():
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGINT)]
-
-
-def interrupted_at(k, work, file):
-    """Raise SIGINT at the k-th bytecode of a file that ``work`` runs; whether it was reached."""
-    left = itertools.count(k, -1)
-
-    def trace(frame, event, argument):
-        if frame.f_code.co_filename != file:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and next(left) == 0:
-            signal.raise_signal(signal.SIGINT)
-        return trace
-
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.settrace(trace)
-        try:
-            work()
-        finally:
-            sys.settrace(None)
-    return next(left) < 0
 
 
 def test_at_every_bytecode_of_the_block_itself(raising):
