@@ -18,6 +18,7 @@ from cases import ACTIVATIONS, OPTIMIZERS, one_a_class, one_an_activation, rule_
 
 import gnumba as gn
 from gnumba import _activation, _contenders, _optimizers
+from gnumba._engine import threads
 from gnumba.rules import updates
 
 PACKAGE = Path(gn.__file__).parent
@@ -222,6 +223,7 @@ print(len(recorder.buffer))
     assert not list(tmp_path.rglob("*.kernel"))
 
 
+@pytest.mark.skipif(threads.count() == 1, reason="on one CPU no threads are started: see test_one_cpu")
 @pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
 def test_any_threading_layer(layer, tmp_path):
     """Parallel steps are right, also from two threads at once, with and without TBB."""

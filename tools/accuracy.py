@@ -195,26 +195,25 @@ def in_float64(name, x):
 
 
 def in_long_double(name, x):
-    """The reference, rounded to float64, and what that lost."""
+    """The reference, rounded to float64, and what that lost, which may be less than float64 can hold."""
     reference = WIDE[name](x.astype(np.longdouble))
     rounded = reference.astype(np.float64)
-    return rounded, np.where(np.isfinite(rounded), reference - rounded, 0.0).astype(np.float64)
+    return rounded, np.where(np.isfinite(rounded), reference - rounded, 0.0)
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def errors(y, exact, rest, bits, nmant, minexp, top):
-    """|y - exact - rest| in ulp of the exact result, of which ``bits`` are the bits.
+def errors(y, exact, rest, power, top, beyond):
+    """|y - exact - rest| in ulp of the exact result, which is 2^-power; ``rest`` is in ulp.
 
-    inf where one of them is nan, or infinite, and the other not. From ``top`` on a result is ±inf.
+    inf where one of them is nan and the other not. From ``top`` on a result is ±inf; an inf for a smaller
+    one counts as ``beyond``, the number after the largest.
     """
     found = np.empty(y.size)
     for i in range(y.size):
         value, reference = np.float64(y[i]), exact[i]
-        power = nmant - max(((bits[i] >> 52) & 2047) - 1023, minexp)
-        half = power >> 1  # 2^power may overflow
-        size = abs((value - reference) - rest[i])
-        size *= pow2(half)
-        size *= pow2(power - half)
+        half = power[i] >> 1  # 2^power may overflow
+        finite = math.copysign(beyond, value) if abs(value) == inf else value
+        size = abs((finite - reference) * pow2(half) * pow2(power[i] - half) - rest[i])
         infinite = abs(reference) >= top
         right = (infinite & (value == math.copysign(inf, reference))) | (
             (value != value) & (reference != reference)
@@ -231,9 +230,13 @@ def pow2(k):
 
 def in_ulp(y, reference, rest):
     """The errors of y."""
-    info = np.finfo(y.dtype)
-    top = float(info.max) * (1.0 + float(info.eps) / 4) if y.dtype == np.float32 else inf
-    return errors(y, reference, rest, reference.view(np.int64), info.nmant, int(info.minexp), top)
+    info, exponents = np.finfo(y.dtype), (reference.view(np.int64) >> 52 & 2047) - 1023
+    power = info.nmant - np.maximum(exponents, int(info.minexp))
+    if rest.dtype == np.longdouble:
+        rest = np.ldexp(rest, power).astype(np.float64)
+    narrow = y.dtype == np.float32
+    top = float(info.max) * (1.0 + float(info.eps) / 4) if narrow else inf
+    return errors(y, reference, rest, power, top, 2.0**info.maxexp if narrow else inf)
 
 
 @dataclass
