@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -217,6 +218,8 @@ def _serialized(tensors: dict[str, Array], content: dict[str, Any]) -> bytes:
 
 def _write_to(file: Any, pieces: Iterable[bytes | memoryview]) -> None:
     """All bytes to an open file, which may take fewer at a time."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(f"path is {file!r}, which takes text, expected a file of bytes")
     for piece in pieces:
         left = memoryview(piece)
         while left.nbytes:

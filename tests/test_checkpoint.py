@@ -667,6 +667,9 @@ def test_open_files(path, rng):
             assert_equal_states(twin.state_dict(), optimizer.state_dict())
     assert_refused(lambda: gn.load_checkpoint(io.BytesIO(b"x"), params), ValueError, "cannot be loaded")
     assert_refused(lambda: gn.load_checkpoint(io.StringIO("x"), params), TypeError, "gives str")
+    text = io.StringIO()
+    assert_refused(lambda: gn.save_checkpoint(text, params), TypeError, "takes text")
+    assert text.getvalue() == ""
 
 
 def test_numpys_scalars_in_extra(path):
