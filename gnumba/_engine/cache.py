@@ -68,10 +68,14 @@ class KernelCache(_Cache):
         body = read(self._path(sig, target_context.codegen()))
         if body is None:
             return None
+        try:
+            parts = pickle.loads(body)
+        except (ImportError, AttributeError):  # of a module or a name that has moved since
+            return None
         # Not numba's refresh(), which imports its whole library: 60 ms that machine code needs none of.
         rtsys.initialize(target_context)
         self.hits += 1
-        return compiler.CompileResult._rebuild(target_context, *pickle.loads(body))
+        return compiler.CompileResult._rebuild(target_context, *parts)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Nothing yet: a kernel is stored by ``save``, once the engine has approved of it."""
