@@ -87,7 +87,7 @@ BUDGET = 2.0  # seconds that a ratio takes
 
 def formulas():
     """The bench's module of formulas in NumPy: the file beside this suite, not the measured commit's."""
-    path = Path(__file__).parents[1] / "gnumba" / "_contenders" / "with_numpy.py"
+    path = Path(__file__).parents[1] / "gnumba" / "_cli" / "contenders" / "with_numpy.py"
     spec = importlib.util.spec_from_file_location("with_numpy", path)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)

@@ -54,7 +54,11 @@ Where the work runs
 from typing import TYPE_CHECKING
 
 from . import elementary, init, rules, schedules
-from ._activation import (
+from ._engine.place import target_of, use_target
+from ._info import info, inspect, precompile
+from ._io.batches import minibatches
+from ._io.checkpoint import load_checkpoint, save_checkpoint
+from ._nn.activation import (
     Activation,
     activation,
     elu,
@@ -67,20 +71,16 @@ from ._activation import (
     swish,
     tanh,
 )
-from ._batches import minibatches
-from ._checkpoint import load_checkpoint, save_checkpoint
-from ._clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
-from ._dropout import alpha_dropout, dropout
-from ._engine.place import target_of, use_target
-from ._info import info, inspect, precompile
-from ._optimizer import Optimizer
-from ._optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, RMSProp
-from ._own import optimizer
-from ._phases import Phase, Phases, cold_start
-from ._rows import Rows
+from ._nn.dropout import alpha_dropout, dropout
+from ._nn.torch import torch_function
+from ._optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from ._optim.optimizer import Optimizer
+from ._optim.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, RMSProp
+from ._optim.own import optimizer
+from ._optim.phases import Phase, Phases, cold_start
+from ._optim.rows import Rows
 from ._rule import Rule, registry, rule
 from ._suggest import module_getattr
-from ._torch import torch_function
 from ._version import __version__ as __version__
 
 __all__ = [

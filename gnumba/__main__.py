@@ -12,14 +12,15 @@ from typing import Any
 
 import gnumba as gn
 
-from . import _bench, _contenders, _demo, _precompile
+from . import _precompile
+from ._cli import bench, contenders, demo
 
 PICTURE = "gnumba-demo.png"
 BENCHED: dict[str, Iterable[str]] = {
-    "optimizer": _contenders.OPTIMIZERS,
-    "model": _contenders.MODELS,
-    "activation": _contenders.ACTIVATIONS,
-    "size": _contenders.SIZES,
+    "optimizer": contenders.OPTIMIZERS,
+    "model": contenders.MODELS,
+    "activation": contenders.ACTIVATIONS,
+    "size": contenders.SIZES,
 }
 
 
@@ -48,7 +49,7 @@ def command(arguments: Sequence[str] | None) -> int:
     return run(**options)
 
 
-def info() -> int:
+def run_info() -> int:
     """Print what ``gnumba.info()`` knows, in two columns."""
     rows = list(rows_of(gn.info()))
     width = max(len(name) for name, _ in rows)
@@ -67,30 +68,30 @@ def rows_of(table: Mapping[str, Any], indent: str = "") -> Iterator[tuple[str, A
             yield indent + name, value
 
 
-def demo(optimizer: str, out: Path, **options: Any) -> int:
+def run_demo(optimizer: str, out: Path, **options: Any) -> int:
     """Train on the digits with one optimizer or all."""
-    if missing := _demo.missing_packages():
+    if missing := demo.missing_packages():
         packages = ", ".join(missing)
         print(f'The demo needs {packages}, not installed here: pip install "gnumba[demo]"', file=sys.stderr)
         return 1
-    names = list(_demo.OPTIMIZERS) if optimizer == "all" else [optimizer]
-    _demo.run(names, _demo.Options(**options), out)
+    names = list(demo.OPTIMIZERS) if optimizer == "all" else [optimizer]
+    demo.run(names, demo.Options(**options), out)
     return 0
 
 
-def bench(what: str, rounds: int, plot: Path | None, markdown: bool, **chosen: list[str]) -> int:
+def run_bench(what: str, rounds: int, plot: Path | None, markdown: bool, **chosen: list[str]) -> int:
     """Measure steps, activations or both: some of each kind or all."""
-    if missing := _demo.missing_packages():
+    if missing := demo.missing_packages():
         packages = ", ".join(missing)
         print(f'The bench needs {packages}, not installed here: pip install "gnumba[bench]"', file=sys.stderr)
         return 1
     names = {kind: list(BENCHED[kind]) if "all" in some else some for kind, some in chosen.items()}
     works = {
-        "steps": _contenders.steps(names["optimizer"], names["model"]),
-        "activations": _contenders.passes(names["activation"], names["size"]),
+        "steps": contenders.steps(names["optimizer"], names["model"]),
+        "activations": contenders.passes(names["activation"], names["size"]),
     }
     asked = {kind.capitalize(): works[kind] for kind in works if what in ("all", kind)}
-    _bench.run(asked, rounds, plot, markdown)
+    bench.run(asked, rounds, plot, markdown)
     return 0
 
 
@@ -104,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     about = "measure gnumba beside NumPy, and PyTorch and optax if installed, on this machine"
     add_bench_options(commands.add_parser("bench", help=about, description=about))
     about = "print versions, threads, SIMD width, CUDA and the cache folder"
-    commands.add_parser("info", help=about, description=about).set_defaults(run=info)
+    commands.add_parser("info", help=about, description=about).set_defaults(run=run_info)
     about = "compile kernels ahead of time, as for a container's image"
     add_precompile_options(
         commands.add_parser(
@@ -119,8 +120,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``demo``."""
-    parser.set_defaults(run=demo)
-    default, optimizers, activations = _demo.Options(), ["all", *_demo.OPTIMIZERS], [*_demo.ACTIVATIONS]
+    parser.set_defaults(run=run_demo)
+    default, optimizers, activations = demo.Options(), ["all", *demo.OPTIMIZERS], [*demo.ACTIVATIONS]
 
     def add(option: str, default: Any, metavar: str, text: str, **how: Any) -> None:
         parser.add_argument(
@@ -144,7 +145,7 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bench``."""
-    parser.set_defaults(run=bench)
+    parser.set_defaults(run=run_bench)
     add, kinds = parser.add_argument, ("all", "steps", "activations")
     add("what", nargs="?", default="all", choices=kinds, metavar="WHAT", help=", ".join(kinds))
     for kind, names in BENCHED.items():

@@ -10,13 +10,13 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._activation import Activation
-from ._dropout import Dropout
 from ._engine import binding, cache, device, driver, grid, host, place, threads
 from ._engine.snapshot import current
 from ._engine.ufunc import TARGETS
-from ._optimizer import Optimizer
-from ._phases import Phases
+from ._nn.activation import Activation
+from ._nn.dropout import Dropout
+from ._optim.optimizer import Optimizer
+from ._optim.phases import Phases
 from ._rule import Elementwise
 from ._suggest import suggesting
 from ._version import __version__

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, TypeAli
 import numpy as np
 
 if TYPE_CHECKING:
-    from ._rows import Rows
+    from ._optim.rows import Rows
 
 __all__ = [
     "Array",

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from ._activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
 from ._engine import place
 from ._engine.transfer import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
+from ._nn.activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
 from ._suggest import module_getattr, suggesting
 from ._typing import Number, Seed, Shape
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import gnumba as gn
-from gnumba import _atomic
-from gnumba._atomic import write_whole
+from gnumba._io import atomic
+from gnumba._io.atomic import write_whole
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes, links, limits and locks as POSIX has them")
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks after importing NumPy")
@@ -140,7 +140,7 @@ def test_names_as_long_as_there_are(length, tmp_path):
     """Of 255 bytes; what killed writers left is found for these too, and only for these."""
     path = tmp_path / ("é" * (length // 2) + "x" * (length % 2))
     write_whole(path, [b"old"])
-    prefix = _atomic._prefix(path.name)
+    prefix = atomic._prefix(path.name)
     left, other = tmp_path / f"{prefix}0123456789abcdef.tmp", tmp_path / f"{prefix}x.tmp"
     left.write_bytes(b"half")
     other.write_bytes(b"")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import gnumba as gn
-from gnumba import _bench, _contenders
 from gnumba.__main__ import main
-from gnumba._contenders import CONTENDERS, Work, with_numpy, with_optax, with_torch
+from gnumba._cli import bench, contenders
+from gnumba._cli.contenders import CONTENDERS, Work, with_numpy, with_optax, with_torch
 
 SMALL = "4 arrays, 2.4k"
 PEERS = [name for name in CONTENDERS if name != "gnumba"]
@@ -30,34 +30,34 @@ def peer(request):
 # The same work.
 
 
-@pytest.mark.parametrize("optimizer", _contenders.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", contenders.OPTIMIZERS)
 def test_all_do_the_same_steps(peer, optimizer):
     """Three, bias corrections included; no gradient is so small that the place of ε matters."""
     if not peer.knows(Work(optimizer, SMALL)):
         pytest.skip("no such optimizer there")
     if (peer, optimizer) == (CONTENDERS["PyTorch"], "Momentum"):
         pytest.skip("PyTorch's momentum begins with the whole first gradient, whatever the dampening")
-    grads = [np.sign(g) * (0.5 + abs(g)) for g in _contenders.arrays(SMALL, 1)]
+    grads = [np.sign(g) * (0.5 + abs(g)) for g in contenders.arrays(SMALL, 1)]
     found = []
     for each in (CONTENDERS["gnumba"], peer):
-        params = _contenders.arrays(SMALL, 0)
+        params = contenders.arrays(SMALL, 0)
         call = each.step(optimizer, params, grads)
         for _ in range(3):
             last = call()
         found.append(last if each is CONTENDERS["optax"] else params)
-    for ours, theirs, start in zip(*found, _contenders.arrays(SMALL, 0), strict=True):
+    for ours, theirs, start in zip(*found, contenders.arrays(SMALL, 0), strict=True):
         np.testing.assert_allclose(theirs - start, ours - start, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("forward", [True, False])
-@pytest.mark.parametrize("name", _contenders.ACTIVATIONS)
+@pytest.mark.parametrize("name", contenders.ACTIVATIONS)
 def test_all_do_the_same_activation(peer, name, forward):
     """Each returns what gnumba does; of several results, the first."""
     if name not in peer.activations:
         pytest.skip("no such activation there")
     found = []
     for each in (CONTENDERS["gnumba"], peer):
-        made = each.activation(name, forward, _contenders.normal(1000, 0), _contenders.normal(1000, 1))()
+        made = each.activation(name, forward, contenders.normal(1000, 0), contenders.normal(1000, 1))()
         found.append(np.asarray(made[0] if isinstance(made, tuple) else made))
     np.testing.assert_allclose(*found, rtol=2e-5, atol=1e-6)
     assert found[1].dtype == np.float32
@@ -70,11 +70,11 @@ def test_numpy_keeps_its_pages():
         pytest.skip("glibc's malloc alone")
     code = """
 import resource
-from gnumba import _contenders
-from gnumba._contenders import with_numpy
+from gnumba._cli import contenders
+from gnumba._cli.contenders import with_numpy
 with_numpy.keep_pages()
 for name in ("NumPy", "NumPy out="):
-    call = _contenders.CONTENDERS[name].call(_contenders.Work("Adam", "6 arrays, 235k"))
+    call = contenders.CONTENDERS[name].call(contenders.Work("Adam", "6 arrays, 235k"))
     for _ in range(3):
         call()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -91,9 +91,9 @@ for name in ("NumPy", "NumPy out="):
 
 def test_all_of_gnumba_is_measured():
     """Optimizers and activations are the public ones; a step's bytes follow from its rule."""
-    assert {"SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"} <= set(_contenders.OPTIMIZERS)
-    assert {"relu", "prelu", "silu"} <= set(_contenders.ACTIVATIONS)
-    assert "swish" not in _contenders.ACTIVATIONS
+    assert {"SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"} <= set(contenders.OPTIMIZERS)
+    assert {"relu", "prelu", "silu"} <= set(contenders.ACTIVATIONS)
+    assert "swish" not in contenders.ACTIVATIONS
     assert Work("Adam", "1 array, 30M").nbytes == 30e6 * 4 * 7
     assert Work("SGD", "1 array, 30M").nbytes == 30e6 * 4 * 5
     assert Work("relu", "1e5 elements", "backward").nbytes == 1e5 * 4 * 3
@@ -102,17 +102,17 @@ def test_all_of_gnumba_is_measured():
 @pytest.mark.parametrize(
     ("table", "where", "path"),
     [
-        (with_torch.OPTIMIZERS, "torch.optim", "OPTIMIZERS in gnumba/_contenders/with_torch.py"),
-        (with_optax.OPTIMIZERS, "optax", "OPTIMIZERS in gnumba/_contenders/with_optax.py"),
-        (with_torch.FORWARD, "torch.nn.functional", "FORWARD in gnumba/_contenders/with_torch.py"),
-        (with_torch.BACKWARD, "torch.nn.functional", "BACKWARD in gnumba/_contenders/with_torch.py"),
-        (with_optax.PASSES, "jax.nn", "PASSES in gnumba/_contenders/with_optax.py"),
+        (with_torch.OPTIMIZERS, "torch.optim", "OPTIMIZERS in gnumba/_cli/contenders/with_torch.py"),
+        (with_optax.OPTIMIZERS, "optax", "OPTIMIZERS in gnumba/_cli/contenders/with_optax.py"),
+        (with_torch.FORWARD, "torch.nn.functional", "FORWARD in gnumba/_cli/contenders/with_torch.py"),
+        (with_torch.BACKWARD, "torch.nn.functional", "BACKWARD in gnumba/_cli/contenders/with_torch.py"),
+        (with_optax.PASSES, "jax.nn", "PASSES in gnumba/_cli/contenders/with_optax.py"),
     ],
 )
 def test_what_a_peer_has_by_that_name_is_compared(table, where, path):
     """The bench does without, but a comparison that can be made is made."""
     there = {name.casefold() for name in dir(pytest.importorskip(where))}
-    ours = _contenders.OPTIMIZERS if "OPTIMIZERS" in path else _contenders.ACTIVATIONS
+    ours = contenders.OPTIMIZERS if "OPTIMIZERS" in path else contenders.ACTIVATIONS
     left = [name for name in ours if name.casefold() in there and name not in table]
     assert not left, f"{where} has {', '.join(left)}: add them to {path}"
     assert set(table) <= set(ours), f"gnumba has none of {set(table) - set(ours)}: take them out of {path}"
@@ -121,30 +121,32 @@ def test_what_a_peer_has_by_that_name_is_compared(table, where, path):
 @pytest.mark.parametrize(
     ("ours", "tables"),
     [
-        (_contenders.OPTIMIZERS, ("STEPS", "STEPS_OUT")),
-        (_contenders.ACTIVATIONS, ("PASSES", "PASSES_OUT")),
+        (contenders.OPTIMIZERS, ("STEPS", "STEPS_OUT")),
+        (contenders.ACTIVATIONS, ("PASSES", "PASSES_OUT")),
     ],
 )
 def test_numpy_has_every_formula(ours, tables):
     """The check that nothing has become slower is a ratio to them."""
     for table in tables:
         left = set(ours) - set(getattr(with_numpy, table))
-        assert not left, f"{', '.join(left)}: add the formula to {table} in gnumba/_contenders/with_numpy.py"
+        assert not left, (
+            f"{', '.join(left)}: add the formula to {table} in gnumba/_cli/contenders/with_numpy.py"
+        )
 
 
 def test_without_peers_there_is_no_column(monkeypatch, capsys):
     """An optimizer that no table knows is measured alone, and a library that knows one of two has a dash."""
-    monkeypatch.setattr(_bench, "probe", lambda: 1e10)
-    monkeypatch.setattr(_bench, "seconds", lambda call: call() or 1e-3)
-    monkeypatch.setattr(_bench, "rounds", in_this_process)
-    monkeypatch.setitem(_contenders.OPTIMIZERS, "Novel", gn.Momentum)
+    monkeypatch.setattr(bench, "probe", lambda: 1e10)
+    monkeypatch.setattr(bench, "seconds", lambda call: call() or 1e-3)
+    monkeypatch.setattr(bench, "rounds", in_this_process)
+    monkeypatch.setitem(contenders.OPTIMIZERS, "Novel", gn.Momentum)
     monkeypatch.delitem(with_torch.OPTIMIZERS, "RMSProp")
-    monkeypatch.setattr(_bench, "find_spec", lambda name: name in ("numba", "numpy", "torch"))
+    monkeypatch.setattr(bench, "find_spec", lambda name: name in ("numba", "numpy", "torch"))
     pytest.importorskip("torch")
 
     def cells(*optimizers):
-        works = _contenders.steps(optimizers, [SMALL])
-        _bench.run({"Steps": works}, 1, None)
+        works = contenders.steps(optimizers, [SMALL])
+        bench.run({"Steps": works}, 1, None)
         return [line.split() for line in capsys.readouterr().out.splitlines()]
 
     alone = cells("Novel")
@@ -159,18 +161,18 @@ def test_without_peers_there_is_no_column(monkeypatch, capsys):
 def in_this_process(count, contenders, works):
     """In-process replacement for `rounds`."""
     for contender in list(contenders) * count:
-        yield contender, _bench.measure(contender, _bench.known(contender, works))
+        yield contender, bench.measure(contender, bench.known(contender, works))
 
 
 # What is printed.
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
+def run_bench(monkeypatch, capsys):
     """Run the command with gnumba and NumPy in this process; what it prints."""
-    monkeypatch.setattr(_bench, "probe", lambda: 1e10)
-    monkeypatch.setattr(_bench, "rounds", in_this_process)
-    monkeypatch.setattr(_bench, "find_spec", lambda name: name in ("numba", "numpy"))
+    monkeypatch.setattr(bench, "probe", lambda: 1e10)
+    monkeypatch.setattr(bench, "rounds", in_this_process)
+    monkeypatch.setattr(bench, "find_spec", lambda name: name in ("numba", "numpy"))
 
     def run(*arguments):
         assert main(["bench", *map(str, arguments), "--rounds", "1"]) == 0
@@ -179,10 +181,10 @@ def bench(monkeypatch, capsys):
     return run
 
 
-def test_tables_and_a_plot(tmp_path, bench):
+def test_tables_and_a_plot(tmp_path, run_bench):
     """One row a work, a ratio for each library that is here; a picture."""
     path = tmp_path / "ratios.png"
-    out = bench(
+    out = run_bench(
         *("--optimizer", "Adam", "SGD", "--model", SMALL, "--activation", "relu", "--size", "1e3 elements"),
         *("--plot", path),
     )
@@ -199,9 +201,9 @@ def test_tables_and_a_plot(tmp_path, bench):
     assert path.stat().st_size > 5_000
 
 
-def test_markdown_is_the_readmes_table(bench):
+def test_markdown_is_the_readmes_table(run_bench):
     """Its head, and a row a work: model, optimizer, time, ratios."""
-    out = bench("steps", "--markdown", "--optimizer", "SGD", "Adam", "--model", SMALL)
+    out = run_bench("steps", "--markdown", "--optimizer", "SGD", "Adam", "--model", SMALL)
     head, rule, *rows = (line for line in out.splitlines() if line.startswith("|"))
     assert head == "| model | optimizer | gnumba | / NumPy | / NumPy out= |"
     assert rule == "|---|---|---|---|---|"
@@ -223,11 +225,11 @@ def test_the_readme_has_the_benchs_table():
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.partition("| model | optimizer | gnumba |")[2].partition("\n\n")[0].splitlines()[2:]
     ]
-    works = _contenders.steps(chosen, _contenders.MODELS)
+    works = contenders.steps(chosen, contenders.MODELS)
     assert [row[1] for row in rows] == [work.label for work in works]
-    assert [row[0] for row in rows if row[0]] == list(_contenders.MODELS)
+    assert [row[0] for row in rows if row[0]] == list(contenders.MODELS)
     for ratio in (cell for row in rows for cell in row[3:]):
-        assert ratio == _bench.two_digits(float(ratio))
+        assert ratio == bench.two_digits(float(ratio))
 
 
 @pytest.mark.parametrize(
@@ -247,25 +249,25 @@ def test_the_readme_has_the_benchs_table():
 )
 def test_ratios_have_two_digits(value, text):
     """Never 0.00."""
-    assert _bench.two_digits(value) == text
+    assert bench.two_digits(value) == text
 
 
 def test_a_ratio_is_of_the_same_round():
     """The median of the rounds' ratios, not the ratio of medians; the share likewise."""
     work = Work("Adam", SMALL)
     times = {
-        "gnumba": {work: [1.0, 4.0, 3.0], _bench.PROBE: [1e-6, 1e-5, 1e-6]},
+        "gnumba": {work: [1.0, 4.0, 3.0], bench.PROBE: [1e-6, 1e-5, 1e-6]},
         "NumPy": {work: [2.0, 5.0, 30.0]},
     }
-    assert _bench.ratio(times, "NumPy", work) == 0.5
-    assert _bench.share(times, work) == pytest.approx(work.nbytes * 1e-6 / 1.0)
+    assert bench.ratio(times, "NumPy", work) == 0.5
+    assert bench.share(times, work) == pytest.approx(work.nbytes * 1e-6 / 1.0)
 
 
 @pytest.mark.parametrize(("taken", "busy"), [([1.0, 1.9], False), ([1.0, 40.0, 1.0], True)])
 def test_rounds_that_disagree_are_reported(taken, busy):
     """By the library and the work that differ most: their ratios are not to be believed."""
     work = Work("Adam", SMALL)
-    said = _bench.disagreement({"gnumba": {work: [1.0, 1.1]}, "PyTorch": {work: taken}})
+    said = bench.disagreement({"gnumba": {work: [1.0, 1.1]}, "PyTorch": {work: taken}})
     assert bool(said) == busy
     assert not busy or f"40.0 times (PyTorch, Adam, {SMALL})" in said
 
@@ -273,7 +275,7 @@ def test_rounds_that_disagree_are_reported(taken, busy):
 def test_a_process_of_its_own():
     """The bench reads a worker's output; gnumba's output ends with the probe."""
     work = Work("SGD", SMALL)
-    ((contender, found),) = _bench.rounds(1, ["NumPy"], [work])
+    ((contender, found),) = bench.rounds(1, ["NumPy"], [work])
     assert contender == "NumPy"
     assert len(found) == 1
     assert found[0] > 0
@@ -282,4 +284,4 @@ def test_a_process_of_its_own():
 def test_a_contender_that_fails_says_so():
     """With the end of what it wrote."""
     with pytest.raises(RuntimeError, match=r"(?s)NumPy failed:.*no such model"):
-        list(_bench.rounds(1, ["NumPy"], [Work("SGD", "no such model")]))
+        list(bench.rounds(1, ["NumPy"], [Work("SGD", "no such model")]))

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save
 from test_errors import assert_refused, read_only
 
 import gnumba as gn
-from gnumba import _checkpoint
+from gnumba._io import checkpoint
 
 EACH_CLASS = pytest.mark.parametrize("case", one_a_class(), ids=str)
 
@@ -67,7 +67,7 @@ def trained(rng, make=gn.Adam, steps=3, **hyper):
     return params, optimizer
 
 
-DIGITS = _checkpoint.DIGITS
+DIGITS = checkpoint.DIGITS
 
 
 def parts_of(data):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gnumba as gn
-from gnumba import _demo
 from gnumba.__main__ import main
+from gnumba._cli import demo
 
 pytest.importorskip("sklearn", reason="the demo's extra is not installed")
 threadpoolctl = pytest.importorskip("threadpoolctl")
@@ -35,7 +35,7 @@ def _one_blas_thread():
 
 @pytest.fixture(scope="module")
 def data():
-    return _demo.load_data(seed=0)
+    return demo.load_data(seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +79,16 @@ def test_optimizers_differ_in_the_steps_they_take(shown):
 
 
 def test_a_goal_that_is_not_reached_is_never():
-    assert _demo.spread([30.0, 10.0, 20.0]) == "20 (10–30)"
-    assert _demo.spread([30.0, np.inf, np.inf]) == "never (30–never)"
-    assert _demo.spread([np.inf]) == "never"
+    assert demo.spread([30.0, 10.0, 20.0]) == "20 (10–30)"
+    assert demo.spread([30.0, np.inf, np.inf]) == "never (30–never)"
+    assert demo.spread([np.inf]) == "never"
 
 
 def test_steps_are_counted_to_the_first_time(data):
     losses, checked = np.ones(40), np.array([10, 20, 30, 40])
-    trial = _demo.Trial(0.1, losses, checked, np.array([0.5, 0.97, 0.96, 0.99]), 1.0, np.empty(0))
+    trial = demo.Trial(0.1, losses, checked, np.array([0.5, 0.97, 0.96, 0.99]), 1.0, np.empty(0))
     assert trial.reached == 20
-    assert _demo.Trial(0.1, losses, checked, np.full(4, 0.9), 1.0, np.empty(0)).reached == np.inf
+    assert demo.Trial(0.1, losses, checked, np.full(4, 0.9), 1.0, np.empty(0)).reached == np.inf
 
 
 def test_progress_is_shown(shown):
@@ -109,7 +109,7 @@ def test_the_bar_ticks_while_compiling(data):
             self.said.append("tick")
 
     bar = Bar()
-    _demo.compile_kernels(["SGD", "Adam"], data, _demo.Options(activation="tanh"), bar)
+    demo.compile_kernels(["SGD", "Adam"], data, demo.Options(activation="tanh"), bar)
     described = ["compiling tanh", "compiling SGD", "compiling Adam"]
     assert bar.said == [word for text in described for word in (text, "tick")]
 
@@ -121,7 +121,7 @@ def test_picture_is_drawn_and_its_path_printed(shown):
     pixels = image.imread(picture)[..., :3]
     assert pixels.shape == (750, 1200, 3)
     assert 0.5 < pixels.mean() < 0.99  # not blank
-    for colour in _demo.COLOURS:  # every optimizer's curve can be seen
+    for colour in demo.COLOURS:  # every optimizer's curve can be seen
         rgb = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
         assert (np.abs(pixels - rgb).max(axis=2) < 0.01).sum() > 500
 
@@ -158,7 +158,7 @@ def test_split_is_stratified_and_scaled_by_the_training_images(data):
 
 @pytest.mark.parametrize("activation", ["tanh", "prelu"])  # without and with a slope to learn
 def test_backward_is_the_derivative_of_forward(activation, data, rng):
-    network = _demo.Network(activation, seed=0)
+    network = demo.Network(activation, seed=0)
     for params in (network.weights, network.slopes):
         params.update({name: p.astype(np.float64) + 0.01 for name, p in params.items()})
     x, labels = data.x[:20].astype(np.float64), data.labels[:20]
@@ -179,18 +179,18 @@ def test_backward_is_the_derivative_of_forward(activation, data, rng):
 
 
 def test_parameters_and_gradients_are_float32(data):
-    network = _demo.Network("prelu", seed=0)
+    network = demo.Network("prelu", seed=0)
     _, gradients = network.loss_and_gradients(data.x[:8], data.labels[:8])
     arrays = [a for table in (network.weights, network.slopes, *gradients) for a in table.values()]
     assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
 
 
 def test_slopes_of_prelu_are_learned_and_not_decayed(data):
-    network = _demo.Network("prelu", seed=0)
-    optimizer = _demo.make_optimizer("AdamW", network, batch_size=64)
+    network = demo.Network("prelu", seed=0)
+    optimizer = demo.make_optimizer("AdamW", network, batch_size=64)
     decay = {group["name"]: group["weight_decay"] for group in optimizer.groups}
     assert decay == {"weights": 0.05, "slopes": 0.0}
-    next(_demo.train(network, optimizer, data, _demo.Options(), seed=0))  # one step
+    next(demo.train(network, optimizer, data, demo.Options(), seed=0))  # one step
     assert all((slope != 0.25).any() for slope in network.slopes.values())
 
 
@@ -205,10 +205,10 @@ def test_slopes_learned_are_shown(tmp_path, capsys):
 
 def trained(optimizer, data, **options):
     """A network, and the losses of its training."""
-    chosen = _demo.Options(**options)
-    network = _demo.Network(chosen.activation, chosen.seed)
-    made = _demo.make_optimizer(optimizer, network, chosen.batch_size)
-    return network, list(_demo.train(network, made, data, chosen, chosen.seed))
+    chosen = demo.Options(**options)
+    network = demo.Network(chosen.activation, chosen.seed)
+    made = demo.make_optimizer(optimizer, network, chosen.batch_size)
+    return network, list(demo.train(network, made, data, chosen, chosen.seed))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -228,7 +228,7 @@ def test_one_image_a_batch_trains_and_so_do_all(optimizer, batch_size, epochs, s
 
 
 def test_batches_hold_every_row_once(rng):
-    made = _demo.batches(1347, 64, rng)
+    made = demo.batches(1347, 64, rng)
     assert sorted(np.concatenate(made)) == list(range(1347))
     assert {len(rows) for rows in made} == {61, 62}
 
@@ -265,7 +265,7 @@ def test_same_seed_same_result(tmp_path, capsys):
 )
 def test_wrong_options_are_refused_before_training(options, expected, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_demo, "run", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("trained"))
     with pytest.raises(SystemExit) as stopped:
         main(["demo", *options])
     assert stopped.value.code == 2
@@ -274,7 +274,7 @@ def test_wrong_options_are_refused_before_training(options, expected, monkeypatc
 
 def test_missing_package_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rich", None)
-    monkeypatch.setattr(_demo, "run", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("trained"))
     assert main(["demo"]) == 1
     err = capsys.readouterr().err
     assert err == 'The demo needs rich, not installed here: pip install "gnumba[demo]"\n'
@@ -303,7 +303,7 @@ def test_interrupt_ends_quietly(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_demo, "run", interrupted)
+    monkeypatch.setattr(demo, "run", interrupted)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == ""
 

@@ -17,8 +17,10 @@ import pytest
 from cases import ACTIVATIONS, OPTIMIZERS, one_a_class, one_an_activation, rule_of
 
 import gnumba as gn
-from gnumba import _activation, _contenders, _optimizers
+from gnumba._cli import contenders
 from gnumba._engine import threads
+from gnumba._nn import activation
+from gnumba._optim import optimizers
 from gnumba.rules import updates
 
 PACKAGE = Path(gn.__file__).parent
@@ -34,13 +36,13 @@ def test_rules_classes_and_cases_name_the_same():
     registered = {name for name, rule in gn.registry.items() if rule.__module__ == updates.__name__}
     assert registered == set(updates.__all__) == {rule_of(case).name for case in OPTIMIZERS}
     assert all(gn.registry[name] is getattr(gn.rules, name) for name in registered)
-    assert set(_optimizers.__all__) == {case.make.__name__ for case in OPTIMIZERS}
-    assert all(getattr(gn, name) is getattr(_optimizers, name) for name in _optimizers.__all__)
+    assert set(optimizers.__all__) == {case.make.__name__ for case in OPTIMIZERS}
+    assert all(getattr(gn, name) is getattr(optimizers, name) for name in optimizers.__all__)
 
 
 def test_activations_and_cases_name_the_same():
     """swish is another name for silu."""
-    made = {vars(_activation)[name] for name in _activation.__all__}
+    made = {vars(activation)[name] for name in activation.__all__}
     made = {thing for thing in made if isinstance(thing, gn.Activation)}
     assert made == {case.act for case in ACTIVATIONS}
     assert all(getattr(gn, act.name) is act for act in made)
@@ -69,9 +71,9 @@ def test_benchmarks_name_the_same():
     spec.loader.exec_module(common)
     assert set(common.OPTIMIZERS) == {case.make.__name__ for case in OPTIMIZERS}
     assert set(common.ACTIVATIONS) - {"swish"} == {case.act.name for case in ACTIVATIONS}
-    assert set(_contenders.OPTIMIZERS) == set(common.OPTIMIZERS)
-    assert set(_contenders.ACTIVATIONS) == set(common.ACTIVATIONS)
-    assert common.MODELS.items() <= _contenders.MODELS.items()
+    assert set(contenders.OPTIMIZERS) == set(common.OPTIMIZERS)
+    assert set(contenders.ACTIVATIONS) == set(common.ACTIVATIONS)
+    assert common.MODELS.items() <= contenders.MODELS.items()
 
 
 @pytest.mark.parametrize(
@@ -373,6 +375,14 @@ def test_an_edit_is_another_kernel(project, edit):
         assert project.run() == (-2.0, False)
         project.edit(edit[0], edit[2], edit[1])
         assert project.run() == (-1.0, False)
+
+
+def test_a_module_that_was_renamed(project):
+    """A kernel names the module that its rule was in; it is compiled again, and found from then on."""
+    project.path("rule").rename(project.path("renamed"))
+    project.edit("script", "from rule import", "from renamed import")
+    assert project.run() == (-1.0, True)
+    assert project.run() == (-1.0, False)
 
 
 def test_a_change_in_the_last_digits_of_an_array(project):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place
-from ._engine.remote import Remote, downloaded
+from .._engine import place
+from .._engine.remote import Remote, downloaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
-from ._batches import checked_size
-from ._carry import check_carries, means, take_up
-from ._hyper import load_all
-from ._optimizer import Optimizer, _shown
-from ._optimizers import SGD, Adam
-from ._own import RuleOptimizer, optimizer
-from ._rule import Rule
-from ._signals import uninterrupted
-from ._structure import containers_of
-from ._suggest import no_attribute, suggesting
-from .schedules import improves
+from .._hyper import load_all
+from .._io.batches import checked_size
+from .._rule import Rule
+from .._signals import uninterrupted
+from .._structure import containers_of
+from .._suggest import no_attribute, suggesting
+from ..schedules import improves
+from .carry import check_carries, means, take_up
+from .optimizer import Optimizer, _shown
+from .optimizers import SGD, Adam
+from .own import RuleOptimizer, optimizer
 
 __all__ = ["Phase", "Phases", "cold_start"]
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place, transfer
-from ._engine.factor import ONE, Factor, factor
-from ._engine.gpu import Control, follow
-from ._engine.launch import launch
-from ._engine.libraries import count_writes
-from ._engine.norm import largest, norm
-from ._engine.remote import Remote
-from ._engine.table import HOST, Table
-from ._hyper import LIMIT, restored, value_at
-from ._rows import Rows
-from ._rule import Elementwise
-from ._structure import outline
-from ._suggest import suggesting
-from .rules.clipping import clipped, scaled_in_parts, taken
+from .._engine import place, transfer
+from .._engine.factor import ONE, Factor, factor
+from .._engine.gpu import Control, follow
+from .._engine.launch import launch
+from .._engine.libraries import count_writes
+from .._engine.norm import largest, norm
+from .._engine.remote import Remote
+from .._engine.table import HOST, Table
+from .._hyper import LIMIT, restored, value_at
+from .._rule import Elementwise
+from .._structure import outline
+from .._suggest import suggesting
+from ..rules.clipping import clipped, scaled_in_parts, taken
+from .rows import Rows
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 

@@ -11,28 +11,28 @@ from typing import Any, Self
 
 import numpy as np
 
-from ._clipping import Guard, is_finite, norm_of_gradients
-from ._engine import gpu, place
-from ._engine.binding import Binding
-from ._engine.driver import Later
-from ._engine.factor import ONE, Factor, factor
-from ._engine.gpu import Control
-from ._engine.launch import launch
-from ._engine.libraries import has_version, increment_versions
-from ._engine.remote import Remote
-from ._engine.snapshot import current
-from ._engine.table import HOST, PickedRows, Table
-from ._engine.transfer import assign, filled, on_host
-from ._fastpath import fast_step
-from ._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at
-from ._rows import Rows
-from ._rule import Rule
-from ._signals import uninterrupted
-from ._state import IncompatibleKeys, check_fits, completed
-from ._structure import Group, are_groups, groups, keys_of, outline
-from ._suggest import Suggesting, no_attribute
-from ._typing import Grads, Nonfinite, Number
-from ._update import Parameter, Update
+from .._engine import gpu, place
+from .._engine.binding import Binding
+from .._engine.driver import Later
+from .._engine.factor import ONE, Factor, factor
+from .._engine.gpu import Control
+from .._engine.launch import launch
+from .._engine.libraries import has_version, increment_versions
+from .._engine.remote import Remote
+from .._engine.snapshot import current
+from .._engine.table import HOST, PickedRows, Table
+from .._engine.transfer import assign, filled, on_host
+from .._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at
+from .._rule import Rule
+from .._signals import uninterrupted
+from .._structure import Group, are_groups, groups, keys_of, outline
+from .._suggest import Suggesting, no_attribute
+from .._typing import Grads, Nonfinite, Number
+from .clipping import Guard, is_finite, norm_of_gradients
+from .fastpath import fast_step
+from .rows import Rows
+from .state import IncompatibleKeys, check_fits, completed
+from .update import Parameter, Update
 
 __all__ = ["Optimizer"]
 

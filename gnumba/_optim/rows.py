@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import gpu, place, transfer
-from ._engine.remote import Remote, uploaded
-from ._suggest import suggesting
+from .._engine import gpu, place, transfer
+from .._engine.remote import Remote, uploaded
+from .._suggest import suggesting
 
 __all__ = ["Rows"]
 

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ._activation import Activation, PReLU
-from ._dropout import Dropout
-from ._suggest import suggesting
+from .._suggest import suggesting
+from .activation import Activation, PReLU
+from .dropout import Dropout
 
 __all__ = ["torch_function"]
 
@@ -78,7 +78,7 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
 
     signature = inspect.Signature([first, *others])
     function.__name__ = function.__qualname__ = act.name
-    function.__doc__, function.__module__ = act.__doc__, str(__package__)
+    function.__doc__, function.__module__ = act.__doc__, "gnumba"
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import rules
-from ._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT, Range
-from ._optimizer import Optimizer
-from ._suggest import suggesting
-from ._typing import Hyper, Hypers, Nonfinite, Params
+from .. import rules
+from .._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT, Range
+from .._suggest import suggesting
+from .._typing import Hyper, Hypers, Nonfinite, Params
+from .optimizer import Optimizer
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSProp"]
 

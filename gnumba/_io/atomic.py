@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ._signals import uninterrupted
+from .._signals import uninterrupted
 
 WINDOWS = sys.platform == "win32"  # which neither deletes nor renames an open file
 

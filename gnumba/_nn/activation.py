@@ -10,16 +10,16 @@ from typing import Any, Never, overload
 
 import numpy as np
 
-from . import rules
-from ._engine import gpu, place
-from ._engine.apply import apply, apply_summed
-from ._engine.launch import Scalars, total_of
-from ._engine.remote import Remote
-from ._engine.snapshot import current
-from ._engine.ufunc import ufunc
-from ._rule import Elementwise, defaults_of, scalar_function
-from ._suggest import no_argument, suggesting
-from ._typing import FloatArray
+from .. import rules
+from .._engine import gpu, place
+from .._engine.apply import apply, apply_summed
+from .._engine.launch import Scalars, total_of
+from .._engine.remote import Remote
+from .._engine.snapshot import current
+from .._engine.ufunc import ufunc
+from .._rule import Elementwise, defaults_of, scalar_function
+from .._suggest import no_argument, suggesting
+from .._typing import FloatArray
 
 __all__ = [
     "Activation",
@@ -70,8 +70,8 @@ class Activation(Elementwise):
         parameters = _read_signature(fn)
         names = tuple(p.name for p in parameters[1:])
         super().__init__(fn, ("x",), ("y",), names, title="activation {!r}")
-        if fn.__module__.startswith(f"{__package__}."):
-            self.__module__ = str(__package__)  # where the public object is found
+        if fn.__module__.startswith("gnumba."):
+            self.__module__ = "gnumba"  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
         self.__signature__ = called_with(*self._signature.parameters.values())
         defaults = defaults_of(self.title, parameters)

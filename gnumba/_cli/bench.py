@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._contenders import CONTENDERS, Call, Work, arrays
-from ._contenders.with_numpy import keep_pages
+from .contenders import CONTENDERS, Call, Work, arrays
+from .contenders.with_numpy import keep_pages
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,9 +51,9 @@ def seconds(call: Call, budget: float = 0.2, warm_up: float = 0.05) -> float:
 
 def probe() -> float:
     """Bytes a second that a loop over all cores moves which only reads and writes Adam's arrays."""
-    from ._engine.launch import launch
-    from ._engine.table import Table
-    from ._rule import Elementwise
+    from .._engine.launch import launch
+    from .._engine.table import Table
+    from .._rule import Elementwise
 
     def touch(p: float, g: float, m: float, v: float) -> tuple[float, float, float]:
         return p + g, m + g, v + g
@@ -78,7 +78,7 @@ def rounds(count: int, contenders: Sequence[str], works: Sequence[Work]) -> Iter
     """(contender, times of what it knows), contender after contender, each in a new process."""
     for contender in list(contenders) * count:
         done = subprocess.run(
-            [sys.executable, "-m", "gnumba._bench", json.dumps([contender, known(contender, works)])],
+            [sys.executable, "-m", "gnumba._cli.bench", json.dumps([contender, known(contender, works)])],
             capture_output=True,
             text=True,
             check=False,
@@ -225,7 +225,7 @@ def run(
     from rich.console import Console
     from tqdm import tqdm
 
-    from ._info import info
+    from .._info import info
 
     together = [work for group in works.values() for work in group]
     with tqdm(total=rounds * len(present(together)), desc="measuring", unit="process") as bar:

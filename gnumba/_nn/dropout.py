@@ -10,15 +10,15 @@ from typing import Any, overload
 
 import numpy as np
 
-from . import rules
-from ._activation import called_with
-from ._engine.apply import apply
-from ._engine.launch import Scalars
-from ._hyper import FRACTION
-from ._rule import Elementwise
-from ._suggest import suggesting
-from ._typing import FloatArray
-from .rules.activations import SELU_LAMBDA_ALPHA
+from .. import rules
+from .._engine.apply import apply
+from .._engine.launch import Scalars
+from .._hyper import FRACTION
+from .._rule import Elementwise
+from .._suggest import suggesting
+from .._typing import FloatArray
+from ..rules.activations import SELU_LAMBDA_ALPHA
+from .activation import called_with
 
 __all__ = ["Dropout", "alpha_dropout", "dropout"]
 
@@ -39,7 +39,7 @@ class Dropout(Elementwise):
         self, fn: Callable[..., Any], constants: Callable[[float], tuple[float, ...]], doc: str
     ) -> None:
         super().__init__(fn, ("x",), ("y",), _scalars_of(fn), indexed=True)
-        self.__module__, self.__doc__ = str(__package__), doc  # where the public object is found
+        self.__module__, self.__doc__ = "gnumba", doc  # where the public object is found
         self.__signature__ = called_with(*_HYPER)
         self._constants = constants  # of a rate; the first is dy/dx of a unit that is kept
         scalars = _scalars_of(rules.dropout)

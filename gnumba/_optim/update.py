@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place
-from ._engine.remote import Remote
-from ._engine.table import Table
-from ._structure import values_of
+from .._engine import place
+from .._engine.remote import Remote
+from .._engine.table import Table
+from .._structure import values_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -17,15 +17,15 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from ._atomic import write_whole
-from ._engine import place
-from ._engine.libraries import count_writes
-from ._engine.transfer import assign
-from ._hyper import load_all
-from ._packing import as_json, dense, packed, unpacked
-from ._signals import uninterrupted
-from ._structure import named
-from ._suggest import suggesting
+from .._engine import place
+from .._engine.libraries import count_writes
+from .._engine.transfer import assign
+from .._hyper import load_all
+from .._signals import uninterrupted
+from .._structure import named
+from .._suggest import suggesting
+from .atomic import write_whole
+from .packing import as_json, dense, packed, unpacked
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

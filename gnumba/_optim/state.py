@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._structure import outline
+from .._structure import outline
 
 
 class IncompatibleKeys(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ._engine import place
-from ._hyper import generator, saved
-from ._signals import uninterrupted
-from ._suggest import no_attribute, suggesting
-from ._typing import Seed
+from .._engine import place
+from .._hyper import generator, saved
+from .._signals import uninterrupted
+from .._suggest import no_attribute, suggesting
+from .._typing import Seed
 
 __all__ = ["minibatches"]
 

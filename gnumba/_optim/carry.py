@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import rules
-from ._engine.transfer import between_steps
-from ._optimizer import Optimizer
-from ._rule import Elementwise, Rule
-from .rules.clipping import scaled
+from .. import rules
+from .._engine.transfer import between_steps
+from .._rule import Elementwise, Rule
+from ..rules.clipping import scaled
+from .optimizer import Optimizer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ._engine import place, threads
-from ._engine.factor import ONE
-from ._engine.launch import run
-from ._engine.libraries import increment_versions
-from ._engine.table import HOST
-from ._update import Update
+from .._engine import place, threads
+from .._engine.factor import ONE
+from .._engine.launch import run
+from .._engine.libraries import increment_versions
+from .._engine.table import HOST
+from .update import Update
 
-Optimizer = Any  # of _optimizer.py, which imports this
+Optimizer = Any  # of optimizer.py, which imports this
 Step = Callable[[Optimizer, Any], bool]
 
 

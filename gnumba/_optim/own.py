@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ._hyper import NOT_NEGATIVE
-from ._optimizer import Optimizer
-from ._rule import Rule
-from ._suggest import nearest, suggesting
-from ._typing import Nonfinite, Params
+from .._hyper import NOT_NEGATIVE
+from .._rule import Rule
+from .._suggest import nearest, suggesting
+from .._typing import Nonfinite, Params
+from .optimizer import Optimizer
 
 __all__ = ["optimizer"]
 

@@ -1,0 +1,1 @@
+"""Optimizers: parameters, state, steps, clipping, phases."""
