@@ -10,9 +10,10 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._engine import binding, cache, device, driver, grid, host, place, threads
-from ._engine.snapshot import current
-from ._engine.ufunc import TARGETS
+from ._engine import binding, device, driver, grid, host, place, threads
+from ._engine.compile import cache
+from ._engine.compile.snapshot import current
+from ._engine.compile.ufunc import TARGETS
 from ._nn.activation import Activation
 from ._nn.dropout import Dropout
 from ._optim.optimizer import Optimizer

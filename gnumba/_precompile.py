@@ -14,7 +14,8 @@ import numpy as np
 import gnumba as gn
 
 from . import _info
-from ._engine import cache, threads
+from ._engine import threads
+from ._engine.compile import cache
 
 CLIPPING = "clipping"
 KINDS: dict[str, dict[str, Any]] = {

@@ -46,7 +46,7 @@ class Elementwise(metaclass=Sealed):
 
     __qualname__: str
 
-    # Of a user's function: its frozen selves (see _engine/snapshot.py), or whose frozen self this is.
+    # Of a user's function: its frozen selves (see _engine/compile/snapshot.py), or whose frozen self this is.
     latest: Any = None
     origin: Elementwise | None = None
 
@@ -106,7 +106,7 @@ class Elementwise(metaclass=Sealed):
     def __reduce__(self) -> Any:
         """By reference: module and name, where the object is found again; a frozen one by its origin."""
         if self.origin is not None:
-            from ._engine.snapshot import current
+            from ._engine.compile.snapshot import current
 
             return current, (self.origin,)
         name = f"{self.__module__}.{self.__qualname__}"
@@ -205,7 +205,7 @@ class Rule(Elementwise):
         target : {"cpu", "parallel", "cuda"}
             What ``numba.vectorize`` compiles for; ``"cuda"`` needs a GPU.
         """
-        from ._engine import ufunc  # the one upward step: a rule is plain Python until asked for this
+        from ._engine.compile import ufunc  # the one upward step: a rule is plain Python until asked for this
 
         return ufunc.ufuncs(self, target)
 

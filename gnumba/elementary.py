@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-# Primitives: here what they mean; compiled, they are machine instructions (_engine/primitives.py).
+# Primitives: here what they mean; compiled, they are machine instructions (_engine/compile/primitives.py).
 
 
 def _exact_fma(a, b, c):

@@ -12,7 +12,8 @@ import pytest
 import gnumba as gn
 from gnumba import __main__ as command
 from gnumba import _info
-from gnumba._engine import cache, host, threads
+from gnumba._engine import host, threads
+from gnumba._engine.compile import cache
 
 ROOT = Path(gn.__file__).parent.parent
 HAS_MASK = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity masks here")

@@ -9,7 +9,8 @@ from numba import types
 from numba.extending import _Intrinsic
 
 import gnumba as gn
-from gnumba._engine import grid, lanes, memory, primitives, sums
+from gnumba._engine import grid, lanes, memory, sums
+from gnumba._engine.compile import primitives
 from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
 from gnumba._engine.launch import launch, total_of
 from gnumba._engine.table import BLOCK, Table, address, by_lines

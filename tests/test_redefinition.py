@@ -10,7 +10,7 @@ import pytest
 from models import assert_equal_states
 
 import gnumba as gn
-from gnumba._engine.snapshot import current
+from gnumba._engine.compile.snapshot import current
 
 USERS = """
 import gnumba as gn

@@ -11,14 +11,14 @@ import numpy as np
 from numba import types
 
 from . import objects
-from .cache import own_symbol
+from .compile.cache import own_symbol
+from .compile.specialize import OPTIONS
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
 from .host import Kernel, compiled
 from .lanes import listed
 from .libraries import class_of, has_host_view, viewer_of
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .place import Updated, reader
-from .specialize import OPTIONS
 from .table import Table
 
 Array = np.ndarray[Any, np.dtype[Any]]

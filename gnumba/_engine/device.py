@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from . import cache
+from .compile import cache
 from .grid import Body
 
 ARITHMETIC = ("-fma=0", "-prec-div=1", "-prec-sqrt=1", "-ftz=0")

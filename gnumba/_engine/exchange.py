@@ -17,11 +17,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .cache import own_symbol
-from .intrinsics import intrinsic
+from .compile.cache import own_symbol
+from .compile.intrinsics import intrinsic
+from .compile.specialize import OPTIONS
 from .memory import INT64
 from .objects import NDIM, SHAPE, STRIDES, half, same_steps, word
-from .specialize import OPTIONS
 
 MAJOR = 1  # of the API that is spoken here
 FROM_OBJECT = 40  # where in its table the address of dltensor_from_py_object_no_sync stands

@@ -16,13 +16,14 @@ import numpy as np
 from numba import types
 
 from .._rule import Elementwise
-from . import explain, host
-from .cache import own_symbol
+from . import host
+from .compile import explain
+from .compile.cache import own_symbol
+from .compile.specialize import OPTIONS, refuse_widening
 from .factor import FACTORS, GO
 from .host import Kernel
 from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
 from .memory import fetch, moved, put
-from .specialize import OPTIONS, refuse_widening
 
 THREADS = 256
 CHUNK = 4096  # elements of a piece of work: 4 accesses a thread in float32

@@ -18,11 +18,12 @@ from numba import prange, types
 from numba.core import config
 
 from .._rule import Elementwise
-from . import explain, threads
-from .cache import KernelCache, own_symbol
+from . import threads
+from .compile import explain
+from .compile.cache import KernelCache, own_symbol
+from .compile.specialize import OPTIONS, Specialized, refuse_widening
 from .memory import cast, fetch, moved, pick, put, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
-from .specialize import OPTIONS, Specialized, refuse_widening
 
 TARGETS = ("cpu", "parallel")
 INT64_LIST = types.Array(types.int64, 1, "C")

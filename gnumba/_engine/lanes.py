@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .intrinsics import intrinsic
+from .compile.intrinsics import intrinsic
 from .memory import GLOBAL, INT64, element_at, is_cuda
 
 WIDTH = 16  # bytes of one access

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .intrinsics import intrinsic
+from .compile.intrinsics import intrinsic
 
 INT64 = ir.IntType(64)
 GLOBAL = 1  # the address space of a GPU's main memory

@@ -12,11 +12,11 @@ import numpy as np
 from numba import prange, types
 
 from . import place, threads
-from .cache import own_symbol
+from .compile.cache import own_symbol
+from .compile.primitives import fma
+from .compile.specialize import OPTIONS
 from .host import INT64_LIST, INT64_TABLE, Kernel, compiled, folded
 from .memory import fetch, moved, row, stay_apart
-from .primitives import fma
-from .specialize import OPTIONS
 from .table import BLOCK, Table, address, by_lines
 
 Array = np.ndarray[Any, np.dtype[Any]]

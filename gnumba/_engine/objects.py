@@ -16,10 +16,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .cache import own_symbol
-from .intrinsics import intrinsic
+from .compile.cache import own_symbol
+from .compile.intrinsics import intrinsic
+from .compile.specialize import OPTIONS
 from .memory import INT64
-from .specialize import OPTIONS
 
 HEADER, WORD = object.__basicsize__, 8
 TYPE = HEADER - WORD

@@ -12,15 +12,15 @@ from numba import types
 
 from .._rule import Elementwise
 from . import host
-from .cache import own_symbol
+from .compile.cache import own_symbol
+from .compile.primitives import fma
+from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
 from .host import Kernel
 from .lanes import barrier, first, fresh, held, hold, listed, shared, ticket
 from .memory import fetch, moved, put
 from .norm import SMALL
-from .primitives import fma
-from .specialize import OPTIONS
 from .table import BLOCK
 
 REAL = types.float64

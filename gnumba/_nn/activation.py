@@ -13,10 +13,10 @@ import numpy as np
 from .. import rules
 from .._engine import gpu, place
 from .._engine.apply import apply, apply_summed
+from .._engine.compile.snapshot import current
+from .._engine.compile.ufunc import ufunc
 from .._engine.launch import Scalars, total_of
 from .._engine.remote import Remote
-from .._engine.snapshot import current
-from .._engine.ufunc import ufunc
 from .._rule import Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray

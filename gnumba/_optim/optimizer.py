@@ -13,13 +13,13 @@ import numpy as np
 
 from .._engine import gpu, place
 from .._engine.binding import Binding
+from .._engine.compile.snapshot import current
 from .._engine.driver import Later
 from .._engine.factor import ONE, Factor, factor
 from .._engine.gpu import Control
 from .._engine.launch import launch
 from .._engine.libraries import has_version, increment_versions
 from .._engine.remote import Remote
-from .._engine.snapshot import current
 from .._engine.table import HOST, PickedRows, Table
 from .._engine.transfer import assign, filled, on_host
 from .._hyper import POSITIVE, Range, load_all, restored, saved, stateful, value_at

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 
-from .. import elementary
+from ... import elementary
 from .intrinsics import intrinsic
 
 __all__ = ["INTRINSICS"]

@@ -16,9 +16,9 @@ from numba import types
 from numba.extending import overload
 from numba.np.ufunc.dufunc import DUFunc
 
-from .._rule import Elementwise, Rule
-from . import driver, host, threads
-from .host import checked_target, specialized
+from ..._rule import Elementwise, Rule
+from .. import driver, host, threads
+from ..host import checked_target, specialized
 from .snapshot import current
 from .specialize import OPTIONS, refuse_widening
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import elementary
-from .._rule import Elementwise
-from .._suggest import nearest
+from ... import elementary
+from ..._rule import Elementwise
+from ..._suggest import nearest
 from . import cache, code
 
 MISSING = object()

@@ -37,7 +37,7 @@ from numba.core.serialize import dumps
 from numba.extending import _Intrinsic
 from numba.parfors.parfor import Parfor
 
-from .._rule import Elementwise
+from ..._rule import Elementwise
 
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
 VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)

@@ -16,8 +16,8 @@ import numba
 from numba import types
 from numba.core import event
 
-from .._rule import Elementwise
-from .._suggest import nearest
+from ..._rule import Elementwise
+from ..._suggest import nearest
 from .code import line_of, shown_line
 from .specialize import Specialized
 

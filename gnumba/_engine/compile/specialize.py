@@ -18,8 +18,8 @@ import numpy as np
 from numba.core import ir, types
 from numba.core.dispatcher import Dispatcher
 
-from .. import elementary
-from .._rule import Elementwise
+from ... import elementary
+from ..._rule import Elementwise
 from .cache import LIBRARIES, own_symbol
 from .code import names_of, shown_line
 from .parts import PartCompiler
