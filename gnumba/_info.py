@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.binding
 
 from ._engine import binding, device, driver, grid, host, place, threads
-from ._engine.compile import cache
+from ._engine.compile import cache, kernel
 from ._engine.compile.snapshot import current
 from ._engine.compile.ufunc import TARGETS
 from ._nn.activation import Activation
@@ -99,11 +99,11 @@ def inspect(
     """
     function, made = current(_function(rule)), place.checked_dtype(dtype)
     flat = isinstance(function, (Activation, Dropout))
-    if host.checked_target(target, TARGETS) != "cuda":
+    if kernel.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, threads.usable(target), flat=flat)
     _check_compiler()
-    kernel = grid.flat if flat else grid.sweep
-    return device.report(kernel(function, made), device.arch_of(cc))
+    body = (grid.flat if flat else grid.sweep)(function, made)
+    return device.report(body, device.arch_of(cc))
 
 
 @suggesting
@@ -146,7 +146,7 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
         return [
             functools.partial(device.cubin, body, arch) for arch in driver.architectures() for body in bodies
         ]
-    asked = host.TARGETS if target is None else (host.checked_target(target, TARGETS),)
+    asked = kernel.TARGETS if target is None else (kernel.checked_target(target, TARGETS),)
     targets = dict.fromkeys(map(threads.usable, asked))
     if not flat:
         sweeps = [functools.partial(host.sweep, f, made, each) for f in functions for each in targets]

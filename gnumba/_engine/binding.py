@@ -12,9 +12,9 @@ from numba import types
 
 from . import objects
 from .compile.cache import own_symbol
+from .compile.kernel import Kernel, compiled
 from .compile.specialize import OPTIONS
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
-from .host import Kernel, compiled
 from .lanes import listed
 from .libraries import class_of, has_host_view, viewer_of
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word

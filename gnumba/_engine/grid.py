@@ -16,12 +16,20 @@ import numpy as np
 from numba import types
 
 from .._rule import Elementwise
-from . import host
 from .compile import explain
 from .compile.cache import own_symbol
+from .compile.kernel import (
+    Kernel,
+    compiled,
+    explaining,
+    indexer,
+    like_scalars,
+    pickers,
+    scalar_of,
+    specialized,
+)
 from .compile.specialize import OPTIONS, refuse_widening
 from .factor import FACTORS, GO
-from .host import Kernel
 from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
 from .memory import fetch, moved, put
 
@@ -61,7 +69,7 @@ def native(body: Body) -> Kernel:
             source(block, blocks, 0, 1, *arguments)
 
     run.__name__ = body.name
-    kernel = host.compiled(run, (WHOLE, types.Tuple(body.arguments)), approve=body.approve)
+    kernel = compiled(run, (WHOLE, types.Tuple(body.arguments)), approve=body.approve)
     return lambda blocks, *arguments: kernel(blocks, arguments)
 
 
@@ -73,7 +81,7 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     ``control``, if not 0, is the address of the float64 numbers that `sums` writes: where go is 0.0 nothing
     is done; the factors for this dtype take the place of the last two scalars of a function with ``scaled``.
     """
-    span, numbers, factored = _span(function, dtype), host.like_scalars(function), _factored(function, dtype)
+    span, numbers, factored = _span(function, dtype), like_scalars(function), _factored(function, dtype)
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
@@ -94,7 +102,7 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
 @functools.cache
 def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     """The function over one row of dense arrays: (addresses, count, scalars)."""
-    span, numbers = _span(function, dtype), host.like_scalars(function)
+    span, numbers = _span(function, dtype), like_scalars(function)
 
     def flat(block, blocks, rank, size, addresses, count, scalars):
         constants = first(scalars, numbers)
@@ -113,9 +121,9 @@ def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     (table, shape, strides, axes, count, control, scalars): addresses of the columns' addresses, of the
     shape, and of strides[axis, column] in bytes.
     """
-    scalar, kind, index = host.scalar_of(function, dtype), dtype.type, host.indexer(function)
-    sources, targets = host.pickers(function)
-    numbers, factored = host.like_scalars(function), _factored(function, dtype)
+    scalar, kind, index = scalar_of(function, dtype), dtype.type, indexer(function)
+    sources, targets = pickers(function)
+    numbers, factored = like_scalars(function), _factored(function, dtype)
     columns = (0,) * len(function.columns)
 
     def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
@@ -135,7 +143,7 @@ def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
 
 def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
     """The last argument: as many numbers as the function's loops take, and one where it takes none."""
-    return types.UniTuple(numba.from_dtype(dtype), max(1, len(host.like_scalars(function))))
+    return types.UniTuple(numba.from_dtype(dtype), max(1, len(like_scalars(function))))
 
 
 def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
@@ -149,10 +157,10 @@ def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: t
 
 def approve(function: Elementwise, dtype: np.dtype[Any]) -> None:
     """TypeError if the function does not compile, or widens float32; seen on this CPU."""
-    specialized = host.specialized(function, dtype)
-    with host.explaining(function):
-        explain.check(function, specialized)
-    refuse_widening(function.title, specialized)
+    made = specialized(function, dtype)
+    with explaining(function):
+        explain.check(function, made)
+    refuse_widening(function.title, made)
 
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
@@ -160,8 +168,8 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
     16 bytes at a time where one alignment serves all arrays; what is before and after these one by one.
     """
-    scalar, kind, index = host.scalar_of(function, dtype), dtype.type, host.indexer(function)
-    sources, targets = host.pickers(function)
+    scalar, kind, index = scalar_of(function, dtype), dtype.type, indexer(function)
+    sources, targets = pickers(function)
     itemsize, lanes = dtype.itemsize, count_of(dtype)
 
     @numba.njit(**OPTIONS)

@@ -19,6 +19,7 @@ import numpy as np
 from .._rule import Elementwise
 from .._signals import uninterrupted
 from . import gpu, host, objects, place, threads
+from .compile.kernel import Kernel
 from .host import DONE, TOO_LARGE, UNFIT
 from .remote import Remote
 from .table import HOST, Table, address, by_lines
@@ -134,6 +135,6 @@ def total_of(x: Array) -> float:
 
 # By dtype: the id of an array of it, and the kernels that there are.
 _MODELS = [np.empty(0, dtype) for dtype in place.DTYPES]
-_SHORT: dict[Any, tuple[int, dict[Elementwise, host.Kernel]]] = (
+_SHORT: dict[Any, tuple[int, dict[Elementwise, Kernel]]] = (
     {model.dtype: (id(model), {}) for model in _MODELS} if objects.READABLE else {}
 )

@@ -13,9 +13,10 @@ from numba import prange, types
 
 from . import place, threads
 from .compile.cache import own_symbol
+from .compile.kernel import Kernel, compiled
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
-from .host import INT64_LIST, INT64_TABLE, Kernel, compiled, folded
+from .host import INT64_LIST, INT64_TABLE, folded
 from .memory import fetch, moved, row, stay_apart
 from .table import BLOCK, Table, address, by_lines
 

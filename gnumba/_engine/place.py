@@ -18,7 +18,7 @@ import numpy as np
 
 from .._suggest import suggesting
 from . import driver, remote, threads
-from .host import checked_target
+from .compile.kernel import checked_target
 from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
 from .remote import DeviceArray, Remote
 

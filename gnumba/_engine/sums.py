@@ -13,11 +13,11 @@ from numba import types
 from .._rule import Elementwise
 from . import host
 from .compile.cache import own_symbol
+from .compile.kernel import Kernel, like_scalars, pickers, scalar_of
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
-from .host import Kernel
 from .lanes import barrier, first, fresh, held, hold, listed, shared, ticket
 from .memory import fetch, moved, put
 from .norm import SMALL
@@ -121,10 +121,10 @@ def summed(function: Elementwise, dtype: np.dtype[Any]) -> Body:
 
     (addresses, length, sums, counter, result, scalars)
     """
-    scalar, kind = host.scalar_of(function, dtype), dtype.type
+    scalar, kind = scalar_of(function, dtype), dtype.type
     columns = tuple(range(len(function.columns) - 1))
-    sources, targets = host.pickers(function)
-    numbers, stored = host.like_scalars(function), (0,) * (len(function.writes) - 1)
+    sources, targets = pickers(function)
+    numbers, stored = like_scalars(function), (0,) * (len(function.writes) - 1)
 
     def summed(block, blocks, rank, size, addresses, length, sums, counter, result, scalars):
         values, count, constants = block_values(), -(-length // SUMMED), first(scalars, numbers)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import host, threads
+from .compile.kernel import Kernel
 from .remote import Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -45,7 +46,7 @@ class Table:
         self.stream = first.stream if isinstance(first, Remote) else 0
         self.on_device: list[Any] = []  # device copies of addresses and pieces, shared with subsets
         self.traffic = self.size * host.cost(self.function, self.dtype)
-        self._ready: dict[str, tuple[host.Kernel, Array, Array]] = {}
+        self._ready: dict[str, tuple[Kernel, Array, Array]] = {}
 
     def bind(self, k: int, column: Array) -> None:
         """Make an array (a gradient) the second column of row ``k``."""
@@ -99,7 +100,7 @@ class Table:
         self.leave_out(k)
         self.strided[k] = row
 
-    def ready(self, target: str) -> tuple[host.Kernel, Array, Array]:
+    def ready(self, target: str) -> tuple[Kernel, Array, Array]:
         """The sweep, the pieces of all shares, and where in them each share begins."""
         if target not in self._ready:
             sweep = host.sweep(self.function, self.dtype, target)

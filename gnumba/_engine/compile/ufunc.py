@@ -17,12 +17,13 @@ from numba.extending import overload
 from numba.np.ufunc.dufunc import DUFunc
 
 from ..._rule import Elementwise, Rule
-from .. import driver, host, threads
-from ..host import checked_target, specialized
+from .. import driver, threads
+from . import kernel
+from .kernel import checked_target, specialized
 from .snapshot import current
 from .specialize import OPTIONS, refuse_widening
 
-TARGETS = (*host.TARGETS, "cuda")
+TARGETS = (*kernel.TARGETS, "cuda")
 DTYPES = (np.dtype("float32"), np.dtype("float64"))
 
 
@@ -30,7 +31,7 @@ def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
     """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
     if checked_target(target, TARGETS) == "cuda":
         driver.get()  # or what is missing, in words
-    host.check_compiler()
+    kernel.check_compiler()
     return _ufunc(current(function), threads.usable(target), output)
 
 
@@ -51,7 +52,7 @@ def _ufunc(function: Elementwise, target: str, output: int) -> Any:
     scope: dict[str, Any] = {"by_dtype": by_dtype}
     exec(f"def {function.symbol}({names}):\n    return by_dtype({names}){result}", scope)
     signatures = [kind(*(kind,) * count) for kind in (types.float32, types.float64)]
-    with host.explaining(function, *DTYPES):
+    with kernel.explaining(function, *DTYPES):
         made = numba.vectorize(signatures, target=target)(scope[function.symbol])
     refuse_widening(function.title, specialized(function, DTYPES[0]))
     return made if target == "cuda" else quiet(made)

@@ -1,0 +1,132 @@
+"""A Python function as machine code, kept on disk; a rule's scalar function as loops call it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import config
+
+from ..._rule import Elementwise
+from ..memory import pick
+from . import explain
+from .cache import KernelCache, own_symbol
+from .specialize import OPTIONS, Specialized, refuse_widening
+
+TARGETS = ("cpu", "parallel")
+FLOAT64_LIST = types.Array(types.float64, 1, "C")
+Kernel = Callable[..., Any]
+
+
+def checked_target(target: str, allowed: tuple[str, ...] = TARGETS) -> str:
+    if target not in allowed:
+        raise ValueError(f"target is {target!r}, expected one of {allowed}")
+    return target
+
+
+def compiled(
+    fn: Kernel,
+    signature: tuple[Any, ...],
+    target: str = "cpu",
+    approve: Callable[[], None] = lambda: None,
+    *,
+    nogil: bool = True,
+) -> Any:
+    """The function as machine code, from the disk, or compiled and stored if it is approved of."""
+    kernel = dispatcher(fn, target, nogil=nogil)
+    kernel._cache = KernelCache(kernel)
+    kernel.compile(signature)
+    if not kernel._cache.hits:
+        approve()
+        kernel._cache.save(signature, kernel.overloads[signature])
+    kernel.disable_compile()  # numba's C dispatcher is the check of types from here on
+    return kernel
+
+
+def dispatcher(fn: Kernel, target: str, *, nogil: bool = True) -> Any:
+    """numba's, for a kernel: what Python calls."""
+    check_compiler()
+    return numba.njit(
+        own_symbol(fn),
+        parallel=target == "parallel",
+        nogil=nogil,
+        no_cfunc_wrapper=True,
+        error_model=OPTIONS["error_model"],
+    )
+
+
+def check_compiler() -> None:
+    """Raise RuntimeError if numba has been told not to compile."""
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "gnumba runs what numba compiles, and NUMBA_DISABLE_JIT=1 forbids it to: unset that variable. "
+            "(A rule called on numbers, rule(p, g, ...), runs as plain Python either way)"
+        )
+
+
+@functools.cache
+def specialized(function: Elementwise, dtype: np.dtype[Any]) -> Specialized:
+    """The scalar function for one dtype, shared by its sweeps, walks and ufuncs."""
+    return _specialized(function.fn, dtype)
+
+
+@functools.cache
+def _specialized(fn: Any, dtype: np.dtype[Any]) -> Specialized:
+    return Specialized(fn, dtype)
+
+
+def loop_compiled(
+    loop: Kernel, function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
+) -> Kernel:
+    """The loop as machine code, from the disk or compiled now."""
+    loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
+    approve = functools.partial(refuse_widening, function.title, specialized(function, dtype))
+    with explaining(function, dtype):
+        return compiled(loop, (*arguments, FLOAT64_LIST), target, approve)
+
+
+@contextlib.contextmanager
+def explaining(function: Elementwise, *dtypes: np.dtype[Any]) -> Iterator[None]:
+    """Say of a function that the compiler refuses what is wrong with it, in one sentence."""
+    check_compiler()
+    try:
+        yield
+    except Exception:
+        for dtype in dtypes:
+            explain.check(function, specialized(function, dtype))
+        raise  # it is not the function's fault
+
+
+def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The scalar function as loops call it: on elements and scalars, the last two its factors."""
+    scalar = specialized(function, dtype).dispatcher
+    if not function.scaled:
+        return scalar
+
+    @numba.njit(forceinline=True, **OPTIONS)  # whatever its size, as the function itself
+    @own_symbol
+    def scaled(p, g, *others):
+        return scalar(p, g * others[-2] * others[-1], *others[:-2])
+
+    return scaled
+
+
+def like_scalars(function: Elementwise) -> tuple[int, ...]:
+    """A tuple as long as the scalars that a kernel is given."""
+    return (0,) * (len(function.scalars) + 2 * function.scaled)
+
+
+def pickers(function: Elementwise) -> tuple[Any, Any]:
+    """Intrinsics that take from a row the addresses read and the addresses written."""
+    at = function.columns.index
+    return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
+
+
+def indexer(function: Elementwise) -> Any:
+    """An intrinsic that takes the index from a tuple of it if the function has a use for it, else nothing."""
+    return pick((0,) if function.indexed else ())
