@@ -15,6 +15,7 @@ __all__ = [
     "Array",
     "ArrayLike",
     "Carry",
+    "DecayMask",
     "FloatArray",
     "Grads",
     "Hyper",
@@ -47,6 +48,7 @@ FloatArray = TypeVar("FloatArray", bound=np.ndarray[Any, np.dtype[np.floating[An
 ArrayLike: TypeAlias = Array | SupportsFloat | Sequence[Any]
 Params: TypeAlias = Array | Iterable[Any]  # lists and dicts of arrays, groups
 Grads: TypeAlias = "Array | Rows | Iterable[Any] | None"
+DecayMask: TypeAlias = Callable[[str, Any], bool] | None  # by a parameter's name and array
 
 # Numbers: whatever of shape () has a value, of any library.
 Number: TypeAlias = SupportsFloat

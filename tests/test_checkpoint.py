@@ -524,7 +524,7 @@ UNFIT = {
     "no array": ({"w": 1.0}, TypeError, ["parameter w", "float"]),
     "integers": ({"w": np.zeros(3, int)}, TypeError, ["parameter w", "int64"]),
     "a name twice": ({1: np.zeros(1), "1": np.zeros(1)}, ValueError, ["'1', '1'", "once"]),
-    "groups of one name": ([{"params": np.zeros(1), "name": "a"}] * 2, ValueError, ["a/0", "once"]),
+    "groups of one name": ([{"params": np.zeros(1), "name": "a"}] * 2, ValueError, ["'a', 'a'", "once"]),
     "a group without params": ([{"params": np.zeros(1)}, {"lr": 1.0}], ValueError, ["params[1]", "group"]),
     "a name that is no text": ({"\ud800": np.zeros(1)}, ValueError, ["surrogates"]),
 }

@@ -517,13 +517,13 @@ def test_what_is_switched_off_does_not_act_on_infinity(name, option, target, dty
     with gn.use_target(target):
         optimizer.step(np.zeros(size, dtype))
         assert_same_bits(p, before)
-        for state in optimizer._parameters[0].state.values():
+        for state in optimizer._state[0].values():
             state[...] = np.inf if name != "AdaGrad" else 0.0  # G is no mean
         p[...] = 1.0
         optimizer.step(np.ones(size, dtype))
         optimizer.step(np.zeros(size, dtype))
     assert np.isfinite(p).all()
-    assert all(np.isfinite(state).all() for state in optimizer._parameters[0].state.values())
+    assert all(np.isfinite(state).all() for state in optimizer._state[0].values())
 
 
 # Nesterov's form.

@@ -21,8 +21,8 @@ from .._engine import place
 from .._engine.libraries import count_writes
 from .._engine.transfer import assign
 from .._hyper import load_all
+from .._params import named
 from .._signals import uninterrupted
-from .._structure import named
 from .._suggest import suggesting
 from .atomic import write_whole
 from .packing import as_json, dense, packed, unpacked
@@ -179,7 +179,8 @@ def load_checkpoint(
     (array([1., 2.]), 0)
     """
     others = _stateful(optimizer, also)
-    arrays = place.check_updated("parameter", named(params)).arrays
+    given = named(params)
+    arrays = place.check_updated("parameter", given).arrays
     tensors, content = _read(path)
     _check_parameters(arrays, tensors)
     if rng is not None:
@@ -191,7 +192,7 @@ def load_checkpoint(
         elif states:
             ((each, state),) = states
             each.load_state_dict(state)
-        count_writes(named(params).values())
+        count_writes(given.values())
         for name, array in arrays.items():
             assign(array, tensors[f"params/{name}"])
         if rng is not None:

@@ -47,19 +47,19 @@ def check_carries(k: int, before: Rule, after: Rule) -> None:
 def means(optimizer: Optimizer) -> dict[str, tuple[Array, float]]:
     """For each updated parameter, Adam's m and 1/(1 − β₁ᵗ): t is its update count, β₁ the last step's."""
     found = {}
-    for p in optimizer._parameters:
-        if updates := optimizer._updates(p):
+    for p in optimizer._params:
+        if updates := optimizer.update_count(p):
             hyper = optimizer.groups[p.group].values_at(optimizer.t - 1)
             beta1 = optimizer.scalars(updates, **hyper)["beta1"]
-            found[p.name] = p.state["m"], 1.0 / (1.0 - beta1**updates)
+            found[p.name] = optimizer._state[p.index]["m"], 1.0 / (1.0 - beta1**updates)
     return found
 
 
 def take_up(optimizer: Optimizer, carried: Mapping[str, tuple[Array, float]]) -> None:
     """Make these means, m times a factor, the v that a new optimizer starts from."""
-    for p in optimizer._parameters:
+    for p in optimizer._params:
         if p.name in carried:
             m, factor = carried[p.name]
             hyper = optimizer.groups[p.group].values_at(0)
             gain = GAIN[optimizer.rule](optimizer.scalars(1, **hyper))
-            between_steps(TIMES, (m, p.state["v"]), np.array([factor * gain]))
+            between_steps(TIMES, (m, optimizer._state[p.index]["v"]), np.array([factor * gain]))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._engine import place, transfer
+from .._engine import place
 from .._engine.factor import ONE, Factor, factor
 from .._engine.gpu import Control, follow
 from .._engine.launch import launch
@@ -17,11 +16,14 @@ from .._engine.libraries import count_writes
 from .._engine.norm import largest, norm
 from .._engine.remote import Remote
 from .._engine.table import HOST, Table
+from .._engine.transfer import assign, on_host
 from .._hyper import LIMIT, restored, value_at
+from .._params import Params
 from .._rule import Elementwise
-from .._structure import outline
 from .._suggest import suggesting
+from .._tree import outline, read, structure
 from ..rules.clipping import clipped, scaled_in_parts, taken
+from .plan import Bound, Plan
 from .rows import Rows
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
@@ -31,6 +33,14 @@ SCALED = Elementwise(scaled_in_parts, ("g",), ("g",), ("power", "rest"))
 RESCALED = Elementwise(taken, ("old", "g"), ("old",), scaled=True)  # by a factor that a device knows
 CLIPPED = Elementwise(clipped, ("g",), ("g",), ("limit",))
 POLICIES = ("apply", "skip", "raise")
+
+
+class Verdict(NamedTuple):
+    """Whether a step is taken, and with what factor; on a device the host does not know it."""
+
+    factor: Factor | None  # None: the step is not taken
+    control: int  # the address on the device of what the host does not know, else 0
+    norm: Any  # of the gradients, where something asked for it
 
 
 class Guard:
@@ -55,6 +65,33 @@ class Guard:
         here = 0.0 if self.max_norm is None else self.max_norm
         return Guard(restored("max_norm", here, state), self.nonfinite)
 
+    def check_places(self, params: Params) -> None:
+        """ValueError if there is a norm to be taken of gradients in several places."""
+        places = sorted({place.where(p.array) for p in params})
+        if self.looks and len(places) > 1:
+            name = "nonfinite" if self.max_norm is None else "max_norm"
+            raise ValueError(f"{name} is given and parameters live in {places}, expected one place for all")
+
+    def judge(self, plan: Plan, bound: Bound, gradients: tuple[Any, ...], scale: float, t: int) -> Verdict:
+        """Whether to take the step after ``t``, and what all gradients are multiplied by."""
+        if not self.looks:
+            return Verdict(ONE if scale == 1.0 else factor(0.0, -1.0, scale), 0, None)
+        limit = -1.0 if self.max_norm is None else self.limit(t)
+        tables = plan.tables + [update.table for update in bound.sparse]
+        if tables[0].ordinal != HOST:
+            if plan.control is None:
+                plan.control = Control(tables[0].ordinal)
+            plan.control.take(tables, 1, tables[0].stream, scale, limit, self.nonfinite == "skip")
+            if self.nonfinite == "raise" and not plan.control.read()[1]:
+                raise _not_finite(plan.params, gradients, scale)
+            return Verdict(ONE, int(plan.control.address), plan.control)
+        found, finite = norm_of_gradients(tables, scale)
+        if not finite and self.nonfinite == "raise":
+            raise _not_finite(plan.params, gradients, scale)
+        if not finite and self.nonfinite == "skip":
+            return Verdict(None, 0, found)
+        return Verdict(factor(found, limit, scale), 0, found)
+
     def limit(self, t: int) -> float:
         """The largest norm that the step after ``t`` may have."""
         return math.inf if self.max_norm is None else value_at(t, "max_norm", self.max_norm, LIMIT)
@@ -63,6 +100,14 @@ class Guard:
         """Arguments that differ from their defaults, formatted for an optimizer's repr."""
         limit = "" if self.max_norm is None else f", max_norm={self.max_norm}"
         return limit + ("" if self.nonfinite == "apply" else f", nonfinite={self.nonfinite}")
+
+
+def _not_finite(params: Params, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
+    pairs = zip(params, gradients, strict=True)
+    seen = ((p.name, place.seen(p.name, _values(g))) for p, g in pairs if g is not None)
+    values = ((name, on_host(g) if isinstance(g, Remote) else g) for name, g in seen)
+    bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
+    return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")
 
 
 def norm_of_gradients(tables: list[Table], scale: float) -> tuple[float, bool]:
@@ -116,7 +161,7 @@ def global_norm(grads: Any) -> Any:
     >>> gn.global_norm({"w": np.array([[2.0, 3.0]]), "b": np.array([6.0])})
     7.0
     """
-    named = dict(_named("grads", grads))
+    named = _named(grads)
     arrays = [x.sums(k) if isinstance(x, Rows) else place.seen(k, x) for k, x in named.items()]
     tables = _tables(SCALED, arrays)
     if _on_device(tables):
@@ -240,7 +285,7 @@ def clip_by_value(grads: Any, limit: float) -> None:
     merged = {k: x.merged(k) for k, x in named.items() if isinstance(x, Rows)}
     for name, values in merged.items():
         if values is not None:
-            transfer.assign(arrays[name], values)
+            assign(arrays[name], values)
     launch([(table, bound) for table in _tables(CLIPPED, list(arrays.values()))])
 
 
@@ -287,7 +332,7 @@ def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
 
 def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """All gradients by name, and the arrays that are about to be written, if they can be."""
-    named = dict(_named("grads", grads))
+    named = _named(grads)
     values = {name: _values(x) for name, x in named.items()}
     arrays = place.check_updated("gradient", values).arrays
     count_writes(values.values())
@@ -299,17 +344,13 @@ def _values(x: Any) -> Any:
     return x.values if isinstance(x, Rows) else x
 
 
-def _named(name: str, grads: Any) -> Iterator[tuple[str, Any]]:
-    """Every array, or `Rows`, in lists and dicts, with where it is."""
-    if grads is None:
-        return
-    if isinstance(grads, Mapping):
-        for key, each in grads.items():
-            yield from _named(f"{name}[{key!r}]", each)
-    elif isinstance(grads, (list, tuple)):
-        for key, each in enumerate(grads):
-            yield from _named(f"{name}[{key}]", each)
-    elif not isinstance(grads, Rows) and not hasattr(grads, "shape"):
-        raise TypeError(f"{name} is {outline(grads)}, expected an array")
-    else:
-        yield name, grads
+def _named(grads: Any) -> dict[str, Any]:
+    """Every array, or `Rows`, in nested containers, by where it is; None is left out."""
+    grads = read(grads)
+    tree = structure(grads)
+    names = ["grads" + "".join(f"[{key!r}]" for key in path) for path in tree.paths]
+    found = {name: x for name, x in zip(names, tree.held(grads), strict=True) if x is not None}
+    for name, x in found.items():
+        if not isinstance(x, Rows) and not hasattr(x, "shape"):
+            raise TypeError(f"{name} is {outline(x)}, expected an array")
+    return found

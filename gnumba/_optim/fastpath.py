@@ -11,7 +11,7 @@ from .._engine.factor import ONE
 from .._engine.launch import run
 from .._engine.libraries import increment_versions
 from .._engine.table import HOST
-from .update import Update
+from .plan import Update
 
 Optimizer = Any  # of optimizer.py, which imports this
 Step = Callable[[Optimizer, Any], bool]
@@ -24,7 +24,7 @@ def fast_step(optimizer: Optimizer) -> Step | None:
     scale. ``step`` returns False, and has done nothing, where that has changed, or the target that
     `use_target` forces. Whoever changes anything but a group's hyperparameters drops it.
     """
-    groups, plan = optimizer._groups, optimizer._plan
+    groups, plan, params = optimizer._groups, optimizer._updates, optimizer._params
     constants = [(group, hyper) for group in groups if (hyper := group.constants) is not None]
     if len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
         return None
@@ -33,18 +33,23 @@ def fast_step(optimizer: Optimizer) -> Step | None:
         return None
     sweeps: list[tuple[Any, ...]] = []
     corrected = []
-    if optimizer._versioned:
-        sweeps.append((increment_versions, [p.given for p in optimizer._versioned]))
+    if params.versioned:
+        sweeps.append((increment_versions, [p.given for p in params.versioned]))
     for update, target in zip(plan, targets, strict=True):
         kernel, pieces, first = update.table.ready(target)
         sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))
         if optimizer.is_corrected:
-            corrected.append((update.corrected, update.missed, constants[update.group][1]))
-    match, held = functools.partial(groups[0].match, "grads"), groups[0].held
-    bind, forced, grouped = optimizer._binding.bind, place.forced, optimizer._grouped
+            group, hyper = constants[update.group]
+            corrected.append(
+                (update.corrected, update.missed, hyper if update.decays else group.spared(hyper))
+            )
+    first = params.parts[0]
+    held = params.held if params.is_grouped else functools.partial(first.structure.held, first.container)
+    match = functools.partial(params.match if params.is_grouped else first.structure.match, "grads")
+    bind, forced = optimizer._plan.binding.bind, place.forced
     made_for = forced()
     factors = optimizer._turned(ONE).split(plan[0].table.dtype)  # those of every dtype
-    size, group_count = len(optimizer._parameters), len(groups)
+    size, group_count = len(params), len(groups)
 
     def step(optimizer: Optimizer, grads: Any) -> bool:
         if forced() != made_for or len(groups) != group_count:
@@ -52,8 +57,7 @@ def fast_step(optimizer: Optimizer) -> Step | None:
         for group, hyper in constants:
             if group.constants is not hyper:
                 return False
-        gradients = optimizer._matched(grads) if grouped else match(grads)
-        now = optimizer._held() if grouped else held()
+        now, gradients = held(), match(grads)
         if bind(now, gradients, 0) != size:  # addresses: both tuples are kept to the end
             return False
         attributes = optimizer.__dict__

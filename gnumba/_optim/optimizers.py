@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import rules
 from .._hyper import FRACTION, NOT_NEGATIVE, TWO_FRACTIONS, UNIT, Range
+from .._params import are_groups, read_once
 from .._suggest import suggesting
-from .._typing import Hyper, Hypers, Nonfinite, Params
+from .._typing import DecayMask, Hyper, Hypers, Nonfinite, Params
 from .optimizer import Optimizer
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSProp"]
@@ -57,6 +58,8 @@ class SGD(Optimizer):
     nonfinite : {"apply", "skip", "raise"}, default "apply"
         What inf or nan in the gradients does: go into the parameters, leave everything as it was
         (``skipped`` counts), or raise FloatingPointError with everything as it was.
+    decay_mask : callable, optional
+        ``decay_mask(name, array) -> bool``: which parameters decay, asked once for each; all by default.
     maximize : bool, default False
         Ascend: the gradients' sign is turned, in the step's own pass.
 
@@ -94,8 +97,10 @@ class SGD(Optimizer):
         decoupled: bool = False,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
+        params = read_once(params)
         hyper = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
         moves = momentum != 0.0 or _any_group_sets(params, "momentum")
         if nesterov:
@@ -106,7 +111,8 @@ class SGD(Optimizer):
         rule = (rules.nesterov if nesterov else rules.heavy_ball) if moves else rules.sgd
         super().__init__(
             rule, params, hyper,
-            max_norm=max_norm, nonfinite=nonfinite, nesterov=nesterov, decoupled=decoupled, maximize=maximize,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask,
+            nesterov=nesterov, decoupled=decoupled, maximize=maximize,
         )  # fmt: skip
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
@@ -136,7 +142,7 @@ class Momentum(Optimizer):
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
     decoupled : bool, default False
         Multiply θ by 1 − ηλ instead.
-    max_norm, nonfinite, maximize
+    max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 
     Raises
@@ -170,12 +176,14 @@ class Momentum(Optimizer):
         decoupled: bool = False,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(
             rules.momentum, params, hyper,
-            max_norm=max_norm, nonfinite=nonfinite, decoupled=decoupled, maximize=maximize,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask,
+            decoupled=decoupled, maximize=maximize,
         )  # fmt: skip
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
@@ -218,7 +226,7 @@ class AdaGrad(Adaptive):
         ``eps`` is given.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
-    max_norm, nonfinite, maximize
+    max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 
     Raises
@@ -250,11 +258,18 @@ class AdaGrad(Adaptive):
         weight_decay: Hyper = 0.0,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.adagrad, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+            rules.adagrad,
+            params,
+            hyper,
+            max_norm=max_norm,
+            nonfinite=nonfinite,
+            decay_mask=decay_mask,
+            maximize=maximize,
         )
 
 
@@ -278,7 +293,7 @@ class RMSProp(Adaptive):
         As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's form.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
-    max_norm, nonfinite, maximize
+    max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 
     Raises
@@ -311,11 +326,18 @@ class RMSProp(Adaptive):
         weight_decay: Hyper = 0.0,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "decay": decay, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.rmsprop, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+            rules.rmsprop,
+            params,
+            hyper,
+            max_norm=max_norm,
+            nonfinite=nonfinite,
+            decay_mask=decay_mask,
+            maximize=maximize,
         )
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
@@ -370,7 +392,7 @@ class Adam(Moments):
         As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's and the paper's form.
     weight_decay : float or schedule, default 0.0
         λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2; for decay that regularises as meant see `AdamW`).
-    max_norm, nonfinite, maximize
+    max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 
     Raises
@@ -405,10 +427,19 @@ class Adam(Moments):
         weight_decay: Hyper = 0.0,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
-        super().__init__(rules.adam, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize)
+        super().__init__(
+            rules.adam,
+            params,
+            hyper,
+            max_norm=max_norm,
+            nonfinite=nonfinite,
+            decay_mask=decay_mask,
+            maximize=maximize,
+        )
 
 
 class AdamW(Moments):
@@ -431,7 +462,7 @@ class AdamW(Moments):
         As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's form.
     weight_decay : float or schedule, default 1e-4
         λ ≥ 0, usually 1e-6 to 1e-2; too large underfits. θ is multiplied by 1 − ηλ.
-    max_norm, nonfinite, maximize
+    max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 
     Raises
@@ -464,11 +495,18 @@ class AdamW(Moments):
         weight_decay: Hyper = 1e-4,
         max_norm: Hyper | None = None,
         nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
         maximize: bool = False,
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.adamw, params, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
+            rules.adamw,
+            params,
+            hyper,
+            max_norm=max_norm,
+            nonfinite=nonfinite,
+            decay_mask=decay_mask,
+            maximize=maximize,
         )
 
 
@@ -487,6 +525,4 @@ def _check_nesterov(moves: bool, dampening: Any, params: Any) -> None:
 
 
 def _any_group_sets(params: Any, name: str) -> bool:
-    return isinstance(params, (list, tuple)) and any(
-        isinstance(group, Mapping) and name in group for group in params
-    )
+    return are_groups(params) and any(isinstance(group, Mapping) and name in group for group in params)

@@ -10,7 +10,7 @@ from typing import Any
 from .._hyper import NOT_NEGATIVE
 from .._rule import Rule
 from .._suggest import nearest, suggesting
-from .._typing import Nonfinite, Params
+from .._typing import DecayMask, Nonfinite, Params
 from .optimizer import Optimizer
 
 __all__ = ["optimizer"]
@@ -72,6 +72,7 @@ def optimizer(
     scalars: Callable[..., Mapping[str, float]] | None = None,
     max_norm: Any = None,
     nonfinite: Nonfinite = "apply",
+    decay_mask: DecayMask = None,
     maximize: bool = False,
     **hyper: Any,
 ) -> Optimizer:
@@ -87,8 +88,9 @@ def optimizer(
         ``scalars(t, **hyper) -> dict`` maps the hyperparameters to the rule's scalars, once a
         step, on the host, in float64; ``t`` is 1 for a parameter's first update. Without it the
         hyperparameters are the scalars.
-    max_norm, nonfinite, maximize
-        As in the built-in optimizers: clipping, what inf and nan do, ascent.
+    max_norm, nonfinite, decay_mask, maximize
+        As in the built-in optimizers: clipping, what inf and nan do, ascent; which parameters decay, for a
+        rule with a hyperparameter ``weight_decay``.
     **hyper : float or callable
         Hyperparameters; a callable is a schedule of the steps taken. One that is not given has the
         default in the rule's signature.
@@ -121,5 +123,6 @@ def optimizer(
         raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
     _check_names(rule, scalars, hyper)
     return RuleOptimizer(
-        rule, params, scalars, hyper, max_norm=max_norm, nonfinite=nonfinite, maximize=maximize
-    )
+        rule, params, scalars, hyper,
+        max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask, maximize=maximize,
+    )  # fmt: skip

@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from .._hyper import load_all
 from .._io.batches import checked_size
+from .._params import read_once
 from .._rule import Rule
 from .._signals import uninterrupted
-from .._structure import containers_of
 from .._suggest import no_attribute, suggesting
 from ..schedules import improves
 from .carry import check_carries, means, take_up
-from .optimizer import Optimizer, _shown
+from .optimizer import Optimizer, shown
 from .optimizers import SGD, Adam
 from .own import RuleOptimizer, optimizer
 
@@ -99,13 +99,13 @@ class Phase:
         make = functools.partial(optimizer, self.make) if isinstance(self.make, Rule) else self.make
         made = make(params, **self.hyper)
         if not isinstance(made, Optimizer):
-            raise TypeError(f"{_shown(self.make)} made a {type(made).__name__}, expected an Optimizer")
+            raise TypeError(f"{shown(self.make)} made a {type(made).__name__}, expected an Optimizer")
         return made
 
     def __repr__(self) -> str:
         own = {name: getattr(self, name) for name in ("steps", "patience", "batch_size", "carry")}
-        shown = {name: value for name, value in own.items() if value is not None} | self.hyper
-        return f"Phase({', '.join([_shown(self.make), *(f'{k}={_shown(v)}' for k, v in shown.items())])})"
+        fields = {name: value for name, value in own.items() if value is not None} | self.hyper
+        return f"Phase({', '.join([shown(self.make), *(f'{k}={shown(v)}' for k, v in fields.items())])})"
 
 
 class Phases:
@@ -181,7 +181,11 @@ class Phases:
 
     @suggesting
     def __init__(self, params: Any, phases: Sequence[Phase], *, carry: str = "reset") -> None:
-        self._params, self._phases, self._carry = params, _checked_phases(phases), _checked_carry(carry)
+        self._params, self._phases, self._carry = (
+            read_once(params),
+            _checked_phases(phases),
+            _checked_carry(carry),
+        )
         count = range(len(self._phases))
         self._rules = tuple(self._optimizer_of(k).rule for k in count)  # each optimizer dropped at once
         for k in filter(self._carries, count):
@@ -247,7 +251,7 @@ class Phases:
             number = float(loss)
         except (TypeError, ValueError):
             raise TypeError(f"loss is {loss!r}, expected a number") from None
-        self._check_held()
+        self._optimizer._params.check_held()
         with uninterrupted():
             self._count(number)
         self._move_on()
@@ -259,11 +263,6 @@ class Phases:
             schedule.observe(loss)
         better = improves(loss, self._best, THRESHOLD)
         self._best, self._waited = (loss, 0) if better else (self._best, self._waited + 1)
-
-    def _check_held(self) -> None:
-        held = [x for group in self.groups for x in group.match("params", group["params"])]
-        for p, x in zip(self.optimizer._parameters, held, strict=True):
-            p.check_held(x)
 
     def _move_on(self) -> None:
         """Switch to the next phase if this one has ended."""
@@ -348,7 +347,7 @@ class Phases:
 
     def __copy__(self) -> Self:
         """A plan for these very parameters, with states, counts and schedules of its own."""
-        kept = (*containers_of(self._params), *(p.given for p in self._optimizer._parameters))
+        kept = (self._params, *self._optimizer._params.containers)
         return copy.deepcopy(self, {id(each): each for each in kept})
 
     # State.

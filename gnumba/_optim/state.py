@@ -1,4 +1,4 @@
-"""Whether a state dict is one that an optimizer can take up, whole or in part."""
+"""State dicts: an optimizer's state as plain data, and whether one fits, whole or in part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._structure import outline
+from .._engine import place
+from .._engine.transfer import assign, on_host
+from .._hyper import load_all, restored, saved, stateful
+from .._signals import uninterrupted
+from .._tree import outline
+from .groups import Group
+
+Optimizer = Any  # of optimizer.py, which imports this
 
 
 class IncompatibleKeys(NamedTuple):
@@ -23,6 +30,60 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def state_of(optimizer: Optimizer) -> dict[str, Any]:
+    """The state dict of an optimizer: see `Optimizer.state_dict`."""
+    names, max_norm = optimizer._names, optimizer.max_norm
+    return {
+        "rule": optimizer.rule.name,
+        "t": optimizer.t,
+        "skipped": optimizer.skipped,
+        "max_norm": None if max_norm is None else saved(max_norm),
+        "groups": {g["name"]: {name: saved(g[name]) for name in names} for g in optimizer.groups},
+        "state": {
+            p.name: {"updates": optimizer.update_count(p)} | {name: on_host(s) for name, s in arrays.items()}
+            for p, arrays in zip(optimizer._params, optimizer._state, strict=True)
+        },
+    }
+
+
+def load(optimizer: Optimizer, state: Any, strict: bool) -> IncompatibleKeys | None:
+    """Take up a state dict, all of it or nothing: see `Optimizer.load_state_dict`."""
+    mine, left, names = state_of(optimizer), None, optimizer._names
+    if not strict:
+        state, left = completed(state, mine)
+    check_fits("state", state, mine)
+    guard = optimizer._guard.restored(state["max_norm"])
+    for name, of_one in state["state"].items():
+        if of_one["updates"] > state["t"]:
+            count = of_one["updates"]
+            raise ValueError(f"{name} has {count} updates in the state, expected at most t, {state['t']}")
+    groups = [(group, state["groups"][group["name"]]) for group in optimizer.groups]
+    hyper = [{name: restored(name, group[name], own[name]) for name in names} for group, own in groups]
+    for values in hyper:
+        Group((), "", values, optimizer.ranges).values_at(int(state["t"]))
+    pairs = [(guard.max_norm, state["max_norm"])]
+    for (_, own), values in zip(groups, hyper, strict=True):
+        pairs += [(value, own[name]) for name, value in values.items()]
+    with uninterrupted():
+        load_all([pair for value, own in pairs for pair in stateful(value, own)])
+        _take_up(optimizer, state, hyper, guard)
+    return left
+
+
+def _take_up(optimizer: Optimizer, state: Mapping[str, Any], hyper: list[dict[str, Any]], guard: Any) -> None:
+    """Load what has been checked."""
+    for group, values in zip(optimizer.groups, hyper, strict=True):
+        group.update(values)
+    t, updates = int(state["t"]), [int(state["state"][p.name]["updates"]) for p in optimizer._params]
+    for p, arrays in zip(optimizer._params, optimizer._state, strict=True):
+        for name, array in arrays.items():
+            given = state["state"][p.name][name]
+            assign(array, given if isinstance(given, np.ndarray) else place.seen(name, given))
+    optimizer._t, optimizer._skipped, optimizer._guard = t, int(state["skipped"]), guard
+    optimizer._missed = tuple(t - count for count in updates)
+    optimizer._updates, optimizer._fast = optimizer._plan.updates(optimizer._missed), None
 
 
 def completed(state: Any, mine: Any, where: tuple[Any, ...] = ()) -> tuple[Any, IncompatibleKeys]:

@@ -1,0 +1,157 @@
+"""Groups of parameters: their hyperparameters, which are an optimizer's attributes too."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from .._hyper import ANY, Range, fixed, is_fixed, is_scheduled, value_at
+from .._params import Parameter, Params, Part
+from .._suggest import Suggesting, nearest, no_attribute
+
+DECAY = "weight_decay"
+
+
+class Group(MutableMapping[str, Any]):
+    """A group of parameters: ``"params"``, ``"name"`` and hyperparameters, checked as they are set."""
+
+    def __init__(self, params: Any, name: str, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+        self._items = {"params": params, "name": name} | {key: fixed(value) for key, value in hyper.items()}
+        self._ranges = {key: ranges.get(key, ANY) for key in hyper}
+        self._fixed: dict[str, Any] | None = None  # the values, as long as all are numbers
+        self._spared: tuple[Any, dict[str, Any]] = (None, {})  # values, and these without decay
+        self.values_at(0)
+
+    @property
+    def constants(self) -> dict[str, Any] | None:
+        """The hyperparameters, one and the same dict until one is set; None where one is a schedule."""
+        return self._fixed
+
+    def values_at(self, t: int) -> dict[str, Any]:
+        """The hyperparameters after ``t`` steps, checked; computed once as long as all are numbers."""
+        if self._fixed is not None:
+            return self._fixed
+        values = {key: value_at(t, key, self._items[key], allowed) for key, allowed in self._ranges.items()}
+        if all(is_fixed(self._items[key]) for key in self._ranges):
+            self._fixed = values
+        return values
+
+    def spared(self, values: dict[str, Any]) -> dict[str, Any]:
+        """These values for parameters that do not decay; for one dict one and the same."""
+        if self._spared[0] is not values:
+            self._spared = values, values | {DECAY: 0.0}
+        return self._spared[1]
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in self._ranges:
+            names = list(self._ranges)
+            raise ValueError(
+                f"group {self['name']} has no hyperparameter {key!r}, expected one of {names}"
+                f"{nearest(str(key), names)}"
+            )
+        value = fixed(value)
+        if not is_scheduled(value):
+            value_at(0, key, value, self._ranges[key])
+        self._items[key], self._fixed = value, None
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError(f"{key!r} cannot be deleted from group {self['name']}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+class Grouped(Suggesting):
+    """Base of optimizers: hyperparameters by groups, and by name as attributes of the first group.
+
+    A subclass sets ``_names``, of hyperparameters, ``_flags``, which are fixed, ``_groups`` and ``_params``.
+    """
+
+    ranges: Mapping[str, Range]
+    _names: tuple[str, ...]
+    _flags: Mapping[str, bool]
+    _groups: list[Group]
+    _params: Params
+    complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+    @property
+    def t(self) -> int:
+        """Steps taken."""
+        raise NotImplementedError
+
+    def _group(self, k: int, part: Part, hyper: Mapping[str, Any]) -> Group:
+        """The group of a part, with these hyperparameters where it has none of its own."""
+        if unknown := sorted(part.hyper.keys() - hyper.keys()):
+            raise ValueError(
+                f"params[{k}] has {unknown}, expected 'params', 'name' or one of {list(hyper)}"
+                f"{nearest(str(unknown[0]), [name for name in hyper if name not in part.hyper])}"
+            )
+        return Group(part.container, part.name, self.complete({**hyper, **part.hyper}), self.ranges)
+
+    def _check_groups(self) -> None:
+        if len(self._groups) != len(self._params.parts):
+            raise ValueError(
+                f"groups has {len(self._groups)} entries by now, expected {len(self._params.parts)}: "
+                "add_group adds one"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        if name in own.get("_names", ()):
+            return self._groups[0].values_at(self.t)[name]
+        if name in own.get("_flags", ()):
+            return self._flags[name]
+        raise no_attribute(self, name, self._public())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_names", ()):
+            for group in self._groups:
+                group[name] = value
+        elif name in self.__dict__.get("_flags", ()):
+            raise AttributeError(f"{name} is fixed when the optimizer is made, it cannot be set")
+        elif name.startswith("_") or hasattr(type(self), name) or name in _declared(type(self)):
+            super().__setattr__(name, value)
+        else:
+            raise no_attribute(self, name, self._public())
+
+    def _public(self) -> list[str]:
+        return [name for name in dir(self) if not name.startswith("_")]
+
+    def __dir__(self) -> list[str]:
+        own = self.__dict__
+        return sorted({*super().__dir__(), *own.get("_names", ()), *own.get("_flags", ())})
+
+
+def checked_flag(name: str, flag: Any) -> bool:
+    """True or False; TypeError for what is neither."""
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{name} is {flag!r}, expected True or False")
+    return bool(flag)
+
+
+def decaying(params: list[Parameter], mask: Any, names: tuple[str, ...]) -> tuple[bool, ...]:
+    """Which parameters ``decay_mask`` lets decay; all without one."""
+    if mask is None:
+        return (True,) * len(params)
+    if DECAY not in names:
+        raise ValueError(f"decay_mask is {mask!r}, expected none, as there is no {DECAY}")
+    if not callable(mask):
+        raise TypeError(f"decay_mask is {mask!r}, expected a function of a name and an array")
+    return tuple(checked_flag(f"decay_mask of parameter {p.name}", mask(p.name, p.given)) for p in params)
+
+
+def _declared(kind: type) -> set[str]:
+    """Attributes that a class or its bases annotate: those that a subclass of a user adds."""
+    return {name for each in kind.__mro__ for name in inspect.get_annotations(each)}

@@ -1,0 +1,173 @@
+"""The launches of a step: tables of parameters with their states, and the gradients bound to their rows."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._engine import gpu, place
+from .._engine.binding import Binding
+from .._engine.remote import Remote
+from .._engine.table import PickedRows, Table
+from .._params import Parameter, Params
+from .._rule import Elementwise
+from .._tree import values_of
+from .rows import Rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+State = Mapping[str, Array]
+
+
+class Update:
+    """One launch: a table, or the subset of its rows that have missed as many steps, and its scalars.
+
+    Bias correction differs between parameters that have had different numbers of updates, decay between
+    those that ``decay_mask`` lets decay and others.
+    """
+
+    def __init__(self, table: Table, rows: set[int] | None, group: int, decays: bool, missed: int) -> None:
+        self.table, self.rows, self.group, self.decays, self.missed = table, rows, group, decays, missed
+        names = table.function.scalars
+        self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 2}d").pack_into
+        self.scalars = np.empty(len(names) + 2)
+        self._memory: Any = self.scalars.data  # quicker to write to than the array
+        self._index = {name: k for k, name in enumerate(names)}
+        self.filled_from: Any = None
+
+    def part(self) -> Table:
+        """The table, with the gradients that are bound now."""
+        return self.table if self.rows is None else self.table.only(self.rows)
+
+    def filled(self, hyper: Any, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
+        """The rule's scalars as float64, in its order, and the gradients' factors; TypeError for no number.
+
+        ``hyper`` is what they follow from: while it is the same dict, `corrected` will do.
+        """
+        try:
+            self._pack(self._memory, 0, *self._of(scalars), *factors)
+        except struct.error:
+            raise self._no_numbers(scalars) from None
+        self.filled_from = hyper
+        return self.scalars
+
+    def corrected(self, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
+        """All scalars, some of them and the factors replaced; TypeError for no number."""
+        memory, index = self._memory, self._index
+        try:
+            for name, value in scalars.items():
+                if name in index:
+                    memory[index[name]] = value
+        except (TypeError, ValueError):
+            raise self._no_numbers(scalars) from None
+        memory[-2], memory[-1] = factors
+        return self.scalars
+
+    def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:
+        name = self.table.function.name
+        return TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers")
+
+
+class Bound(NamedTuple):
+    """Gradients of a step, bound to their parameters' rows."""
+
+    views: list[Array]  # to be held to the end: tables know addresses only
+    missing: list[Parameter]  # those without a gradient
+    sparse: list[Update]  # of single rows
+
+
+class Plan:
+    """Tables of parameters and their states, by group, decay, dtype and place."""
+
+    control: Any = None  # the norm of gradients on a device, once there was one
+
+    def __init__(
+        self, function: Elementwise, params: Params, states: Sequence[State], decays: Sequence[bool]
+    ) -> None:
+        self.params, self._function, self._states, self._decays = params, function, states, decays
+        gradients = [p.array for p in params]  # until a step binds theirs
+        columns = [gradients, *([state[name] for state in states] for name in function.columns[2:])]
+        self._tables = params.tables(function, columns, [(p.group, decays[p.index]) for p in params])
+        self.tables = [table for table, _ in self._tables]
+        self._rows = {p.index: (table, row) for table, of in self._tables for row, p in enumerate(of)}
+        self.binding = Binding([(*self._rows[p.index], p.array, p.given) for p in params], params.memory)
+
+    def updates(self, missed: Sequence[int]) -> list[Update]:
+        """The launches of a step, given how many steps each parameter has missed."""
+        made = []
+        for table, members in self._tables:
+            first = members[0]
+            counts = sorted({missed[p.index] for p in members})
+            for count in counts:
+                rows = {row for row, p in enumerate(members) if missed[p.index] == count}
+                chosen = rows if len(counts) > 1 else None
+                made.append(Update(table, chosen, first.group, self._decays[first.index], count))
+        return made
+
+    def bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], missed: Sequence[int]) -> Bound:
+        """Check every gradient and bind it to its parameter's row.
+
+        Dense gradients laid out like their parameter are bound by the fast paths; all others are
+        checked here.
+        """
+        for table in self.tables:
+            table.strided.clear()  # each row is bound anew
+        bound = Bound([], [], [])
+        streams: dict[int, list[int]] = {}  # by device: where its arrays are being worked on
+        k = self.binding.bind(held, gradients, 0)
+        while k < len(gradients):
+            p, g = self.params[k], gradients[k]
+            if self._bind_on_device(p, held[k], g):
+                if p.array.ordinal not in streams:
+                    streams[p.array.ordinal] = [place.current_stream(p.given, p.array.ordinal)]
+                k += 1
+                continue
+            now = p.check_held(held[k])
+            if p.on_device:
+                streams.setdefault(now.ordinal, []).append(now.stream)
+            self._bind_one(p, g, missed[k], bound)
+            k = self.binding.bind(held, gradients, k + 1)
+        if streams:
+            self._put_on_streams(streams, bound)
+        return bound
+
+    def _bind_on_device(self, p: Parameter, held: Any, g: Any) -> bool:
+        """Whether a gradient on a device is ordinary, and bound."""
+        if not (p.on_device and (address := p.ordinary(held, g))):
+            return False
+        if not self.params.memory.is_clear(address, p.nbytes):
+            return False
+        table, row = self._rows[p.index]
+        table.addresses[row, 1] = address
+        return True
+
+    def _bind_one(self, p: Parameter, g: Any, missed: int, bound: Bound) -> None:
+        """Check a gradient that is out of the ordinary, and bind it."""
+        table, row = self._rows[p.index]
+        if g is None:
+            table.leave_out(row)
+            bound.missing.append(p)
+        elif isinstance(g, Rows):
+            table.leave_out(row)
+            rows, g = g.of(p.name, p.array)
+            bound.views.append(g)
+            if rows.size:
+                picked = PickedRows(self._function, (p.array, g, *self._states[p.index].values()), rows)
+                bound.sparse.append(Update(picked, None, p.group, self._decays[p.index], missed))
+        else:
+            g = place.check_gradient(p.name, g, p.array)
+            self.params.memory.check_clear(p.name, g)
+            table.bind(row, g)
+            bound.views.append(g)
+
+    def _put_on_streams(self, streams: dict[int, list[int]], bound: Bound) -> None:
+        """Each device's work goes on its first parameter's stream, after what makes the gradients."""
+        for at in (view for view in bound.views if isinstance(view, Remote)):
+            streams[at.ordinal].append(at.stream)
+        for ordinal, (stream, *others) in streams.items():
+            gpu.follow(ordinal, stream, others)  # streams that their libraries name now
+            for table in (*self.tables, *(update.table for update in bound.sparse)):
+                if table.ordinal == ordinal:
+                    table.stream = stream
