@@ -1,4 +1,4 @@
-"""The step like the one before it: checked by one compiled call, with nothing left to look up."""
+"""The step like the one before it: checked by one compiled call, with little left to look up."""
 
 from __future__ import annotations
 
@@ -11,60 +11,65 @@ from .._engine.factor import ONE
 from .._engine.launch import run
 from .._engine.libraries import increment_versions
 from .._engine.table import HOST
-from .plan import Update
+from .._params import Params
+from .plan import NOTHING, Update
 
 Optimizer = Any  # of optimizer.py, which imports this
-Step = Callable[[Optimizer, Any], bool]
+Step = Callable[[Optimizer, Any, float], bool]
 
 
-def fast_step(optimizer: Optimizer) -> Step | None:
-    """``step(optimizer, grads)`` for steps like the one just taken; None if that was out of the ordinary.
+def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
+    """``step(optimizer, grads, scale)`` for steps like the last one; None if that was out of the ordinary.
 
-    Ordinary are dense gradients on the host for every parameter, hyperparameters that are numbers, no
-    scale. ``step`` returns False, and has done nothing, where that has changed, or the target that
-    `use_target` forces. Whoever changes anything but a group's hyperparameters drops it.
+    Ordinary are dense gradients on the host for every parameter. ``step`` returns False, and has done
+    nothing, where that has changed, or the target that `use_target` forces, or a hyperparameter. Whoever
+    changes anything else drops it.
     """
-    groups, plan, params = optimizer._groups, optimizer._updates, optimizer._params
-    constants = [(group, hyper) for group in groups if (hyper := group.constants) is not None]
-    if len(constants) < len(groups) or not all(map(_is_ordinary, plan)):
+    groups, updates, plan, guard = optimizer._groups, optimizer._updates, optimizer._plan, optimizer._guard
+    if not all(map(_is_ordinary, updates)):
         return None
-    targets = [place.target_for(update.table.traffic) for update in plan]
+    targets = [place.target_for(update.table.traffic) for update in updates]
     if "parallel" in targets and not threads.are_free():
         return None
     sweeps: list[tuple[Any, ...]] = []
-    corrected = []
-    if params.versioned:
-        sweeps.append((increment_versions, [p.given for p in params.versioned]))
-    for update, target in zip(plan, targets, strict=True):
+    if versioned := optimizer._params.versioned:
+        sweeps.append((increment_versions, [p.given for p in versioned]))
+    for update, target in zip(updates, targets, strict=True):
         kernel, pieces, first = update.table.ready(target)
         sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))
-        if optimizer.is_corrected:
-            group, hyper = constants[update.group]
-            corrected.append(
-                (update.corrected, update.missed, hyper if update.decays else group.spared(hyper))
-            )
-    first = params.parts[0]
-    held = params.held if params.is_grouped else functools.partial(first.structure.held, first.container)
-    match = functools.partial(params.match if params.is_grouped else first.structure.match, "grads")
-    bind, forced = optimizer._plan.binding.bind, place.forced
-    made_for = forced()
-    factors = optimizer._turned(ONE).split(plan[0].table.dtype)  # those of every dtype
-    size, group_count = len(params), len(groups)
+    known = [(group, group.constants) for group in groups]
+    plain = not (scaled or guard.looks or None in [hyper for _, hyper in known])
+    corrected = _corrected(optimizer) if plain else []
+    held, match = _containers(optimizer._params)
+    bind, forced, made_for = plan.binding.bind, place.forced, place.forced()
+    size, group_count = len(optimizer._params), len(groups)
+    factors = optimizer._turned(ONE).split(updates[0].table.dtype)  # those of every dtype
 
-    def step(optimizer: Optimizer, grads: Any) -> bool:
-        if forced() != made_for or len(groups) != group_count:
+    def step(optimizer: Optimizer, grads: Any, scale: float) -> bool:
+        if forced() != made_for or len(groups) != group_count or (plain and scale != 1.0):
             return False
-        for group, hyper in constants:
+        for group, hyper in known:
             if group.constants is not hyper:
                 return False
         now, gradients = held(), match(grads)
         if bind(now, gradients, 0) != size:  # addresses: both tuples are kept to the end
             return False
         attributes = optimizer.__dict__
-        t = attributes["_t"] + 1
-        for correct, missed, hyper in corrected:
-            correct(optimizer.corrections(t - missed, hyper), factors)
-        run((*sweeps, (attributes.__setitem__, "_t", t)))
+        t = attributes["_t"]
+        if plain:
+            for correct, missed, hyper in corrected:
+                correct(optimizer.corrections(t + 1 - missed, hyper), factors)
+            run((*sweeps, (attributes.__setitem__, "_t", t + 1)))
+            return True
+        values = [group.values_at(t) for group in groups]
+        by, _, norm = guard.judge(plan, NOTHING, gradients, scale, t)
+        if by is None:
+            attributes.update(_norm=norm, _skipped=attributes["_skipped"] + 1)
+            return True
+        by = optimizer._turned(by)
+        for update in updates:
+            optimizer._scalars(update, values[update.group], by)
+        run((*sweeps, (attributes.update, {"_t": t + 1, "_norm": norm})))
         return True
 
     return step
@@ -74,3 +79,23 @@ def _is_ordinary(update: Update) -> bool:
     """Whether a launch is of all rows of a table on the host, none of them with gaps."""
     table = update.table
     return update.rows is None and table.ordinal == HOST and not table.strided
+
+
+def _corrected(optimizer: Optimizer) -> list[tuple[Any, ...]]:
+    """Each launch's way of taking up bias corrections, the steps it missed, its hyperparameters."""
+    if not optimizer.is_corrected:
+        return []
+    found = []
+    for update in optimizer._updates:
+        group = optimizer._groups[update.group]
+        hyper = group.constants if update.decays else group.spared(group.constants)
+        found.append((update.corrected, update.missed, hyper))
+    return found
+
+
+def _containers(params: Params) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """Functions for the arrays that the containers hold and for gradients in their order."""
+    if params.is_grouped:
+        return params.held, functools.partial(params.match, "grads")
+    part = params.parts[0]
+    return part.held, functools.partial(part.structure.match, "grads")

@@ -139,29 +139,30 @@ class Optimizer(Grouped):
         FloatingPointError
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
-        fast, self.__dict__["_fast"] = self._fast, None
+        own = self.__dict__
+        fast, own["_fast"] = own["_fast"], None  # for the while: a step that fails leaves none
         scaled = type(grad_scale) is not float or grad_scale != 1.0
-        if fast is not None and not scaled and fast(self, grads):
-            self.__dict__["_fast"] = fast
+        scale = value_at(self._t, "grad_scale", grad_scale, POSITIVE) if scaled else 1.0
+        if fast is not None and fast(self, grads, scale):
+            own["_fast"] = fast
             return
         self._settle()
-        scale = value_at(self._t, "grad_scale", grad_scale, POSITIVE) if scaled else 1.0
         self._check_groups()
         held, gradients = self._params.held(), self._params.match("grads", grads)
         bound = self._plan.bind(held, gradients, self._missed)  # held to the end
         hyper = [group.values_at(self._t) for group in self._groups]
         by, control, norm = self._guard.judge(self._plan, bound, gradients, scale, self._t)
         if by is None:
-            self.__dict__.update(_norm=norm, _skipped=self._skipped + 1)
+            own.update(_norm=norm, _skipped=self._skipped + 1)
             return
         by = self._turned(by)
         updates = self._updates + bound.sparse
         work = [(each.part(), self._scalars(each, hyper[each.group], by)) for each in updates]
         if versioned := self._params.versioned:
             increment_versions([p.given for p in versioned if p not in bound.missing])
-        launch(work, control, (self.__dict__.update, self._after(bound.missing, norm, control)))
-        if not (any(bound) or scaled or self._guard.looks):
-            self.__dict__["_fast"] = fast_step(self)
+        launch(work, control, (own.update, self._after(bound.missing, norm, control)))
+        if not any(bound):
+            own["_fast"] = fast_step(self, scaled)
 
     def _scalars(self, update: Update, hyper: dict[str, Any], by: Factor) -> Array:
         """The rule's scalars for this step, and the gradients' factors."""

@@ -78,6 +78,9 @@ class Bound(NamedTuple):
     sparse: list[Update]  # of single rows
 
 
+NOTHING = Bound([], [], [])
+
+
 class Plan:
     """Tables of parameters and their states, by group, decay, dtype and place."""
 
