@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.binding
 
 from ._engine import binding, device, driver, grid, host, place, threads
-from ._engine.compile import cache, kernel
+from ._engine.compile import cache, kernel, numba_private
 from ._engine.compile.snapshot import current
 from ._engine.compile.ufunc import TARGETS
 from ._nn.activation import Activation
@@ -34,8 +34,9 @@ def info() -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values by name; ``python -m gnumba info`` prints it. ``"threads"``: numba's, but no more than
-        this process has CPUs by its affinity mask and its container's quota. ``"cache_folder"``:
+        Plain values by name; ``python -m gnumba info`` prints it. ``"numba"``: what gnumba does without, as
+        this release of numba lacks the names for it, and what each costs. ``"threads"``: numba's, but no more
+        than this process has CPUs by its affinity mask and its container's quota. ``"cache_folder"``:
         where kernels are kept, the first that is the user's own and writable of ``$GNUMBA_CACHE_DIR``,
         ``$XDG_CACHE_HOME/gnumba`` or ``~/.cache/gnumba``, and a folder among the temporary files.
         Kernels that nobody has read for 90 days are deleted, and the longest unread beyond 256 MiB.
@@ -52,6 +53,7 @@ def info() -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: _version(name) for name in PACKAGES},
         },
+        "numba": numba_private.missing() or "has all that gnumba uses",
         "cpu": llvmlite.binding.get_host_cpu_name(),
         "simd_bits": _simd_bits(),
         "threads": threads.count(),

@@ -15,10 +15,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from .compile.cache import own_symbol
-from .compile.intrinsics import intrinsic
+from .compile.intrinsics import declared, intrinsic
 from .compile.specialize import OPTIONS
 from .memory import INT64
 from .objects import NDIM, SHAPE, STRIDES, half, same_steps, word
@@ -73,7 +72,7 @@ def _export(typing, function, x, out):
 def _clear_exception(typing):
     def generate(context, builder, signature, args):
         kind = ir.FunctionType(ir.VoidType(), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "PyErr_Clear"), [])
+        builder.call(declared(builder, kind, "PyErr_Clear"), [])
         return context.get_dummy_value()
 
     return types.void(), generate

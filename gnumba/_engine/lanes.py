@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from .compile.intrinsics import intrinsic
+from .compile.intrinsics import declared, intrinsic, stack_slot
 from .memory import GLOBAL, INT64, element_at, is_cuda
 
 WIDTH = 16  # bytes of one access
@@ -155,7 +154,7 @@ def shared(count: int) -> Any:
         def generate(context, builder, signature, args):
             kind = ir.ArrayType(DOUBLE, count)
             if not is_cuda(context):
-                return builder.ptrtoint(cgutils.alloca_once(builder, kind), INT64)
+                return builder.ptrtoint(stack_slot(builder, kind), INT64)
             name = builder.module.get_unique_name("shared")
             numbers = ir.GlobalVariable(builder.module, kind, name, addrspace=SHARED)
             numbers.linkage, numbers.initializer = "internal", ir.Constant(kind, ir.Undefined)
@@ -226,4 +225,4 @@ def fresh(typing, address, i):
 
 def _call(builder, name):
     kind = ir.FunctionType(ir.VoidType(), [])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+    builder.call(declared(builder, kind, name), [])

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 
 _FAST_START, _SLOW_START = 5 * 2**18, 8 * 2**20
 LIBRARIES = ("libtbb.so.12", "libtbb.12.dylib", "tbb12.dll")
@@ -51,7 +50,7 @@ _used: list[str] = []
 
 def count() -> int:
     """How many threads parallel kernels may use: numba's, but no more than this process has CPUs."""
-    return min(int(config.NUMBA_NUM_THREADS), cpus())
+    return min(int(numba.config.NUMBA_NUM_THREADS), cpus())
 
 
 @functools.cache
@@ -144,7 +143,7 @@ def are_free() -> bool:
 
     Only TBB and OpenMP take several callers at once.
     """
-    return layer() in ("tbb", "omp") and count() == config.NUMBA_NUM_THREADS
+    return layer() in ("tbb", "omp") and count() == numba.config.NUMBA_NUM_THREADS
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import inspect
 import os
-import pickle
 import secrets
 import stat
 import sys
@@ -29,15 +28,9 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core import compiler, config
-from numba.core.caching import _Cache
-from numba.core.dispatcher import Dispatcher
-from numba.core.runtime import rtsys
-from numba.core.serialize import dumps
-from numba.extending import _Intrinsic
-from numba.parfors.parfor import Parfor
 
 from ..._rule import Elementwise
+from . import numba_private
 
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
 VERSIONS = (sys.version_info[:3], np.__version__, numba.__version__, llvmlite.__version__)
@@ -46,48 +39,40 @@ UNREAD_FOR = 90 * 24 * 3600  # seconds after which a file that nobody read is de
 LARGEST = 2**28  # bytes of all kernels together, some five thousand
 
 
-class KernelCache(_Cache):
-    """Disk cache for a numba dispatcher's compiled code, to be assigned to ``dispatcher._cache``."""
+class KernelCache:
+    """The file of a dispatcher's compiled code: numba looks there before it compiles."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._name = dispatcher.py_func.__name__
+    def __init__(self, dispatcher: Any) -> None:
+        self._function = dispatcher.py_func
         self._made_from = fingerprint(dispatcher)
-        self.hits = 0
+        self._compiled: tuple[Any, Any] | None = None
+        self.hit = False
+        numba_private.ask(self, dispatcher)
 
-    @property
-    def cache_path(self) -> str:
-        return str(folder())
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Read the code; None if it is not there."""
+        body = read(self._path(signature, context.codegen()))
+        result = None if body is None else numba_private.restored(context, body)
+        self.hit = result is not None
+        return result
 
-    def enable(self) -> None: ...
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Write nothing yet: a kernel is stored by `save`, once the engine has approved of it."""
+        self._compiled = signature, result
 
-    def disable(self) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        body = read(self._path(sig, target_context.codegen()))
-        if body is None:
-            return None
-        try:
-            parts = pickle.loads(body)
-        except (ImportError, AttributeError):  # of a module or a name that has moved since
-            return None
-        # Not numba's refresh(), which imports its whole library: 60 ms that machine code needs none of.
-        rtsys.initialize(target_context)
-        self.hits += 1
-        return compiler.CompileResult._rebuild(target_context, *parts)
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Nothing yet: a kernel is stored by ``save``, once the engine has approved of it."""
-
-    def save(self, signature: Any, result: Any) -> None:
-        path = self._path(signature, result.library.codegen)
-        if path is None or result.library.has_dynamic_globals:
+    def save(self) -> None:
+        """Write the code, if it can be told from that of other processes."""
+        if self._compiled is None:
+            numba_private.disk.fail("numba does not hand over what it compiles")
             return
-        write(path, dumps(result._reduce()))
+        signature, result = self._compiled
+        path, body = self._path(signature, result.library.codegen), numba_private.stored(result)
+        if path and body and numba_private.is_in_symbol(result, token_of(self._function)):
+            write(path, body)
 
-    def _path(self, sig: Any, codegen: Any) -> Path | None:
-        return path_of(self._name, self._made_from, codegen.magic_tuple(), str(sig), config.OPT)
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        machine = numba_private.machine(codegen)
+        return machine and path_of(self._function.__name__, self._made_from, *machine, str(signature))
 
 
 def path_of(name: str, *made_from: Any) -> Path | None:
@@ -132,9 +117,9 @@ def own_symbol(fn: Any) -> Any:
     return fn
 
 
-# The same for parallel loops: numba names them by their hash, which is an address if nothing else is said.
-_TOKEN = secrets.randbits(60)
-Parfor.__hash__ = lambda self: id(self) ^ _TOKEN
+def token_of(fn: Any) -> str:
+    """The part of a qualified name that no other function has: it has no signs that symbols replace."""
+    return str(fn.__qualname__.rpartition("_")[2])
 
 
 def folder() -> Path | None:
@@ -251,14 +236,15 @@ def fingerprint(root: Any) -> str:
             thing(v)
 
     def thing(v: Any) -> None:
-        if isinstance(v, Dispatcher):
-            put("njit", sorted((k, repr(o)) for k, o in v.targetoptions.items()))
-            value(v.py_func)
-        elif isinstance(v, _Intrinsic):
-            put("intrinsic")
-            value(inspect.unwrap(v._defn))
-        elif isinstance(v, Elementwise):
+        definition = numba_private.definition_of(v)
+        if isinstance(v, Elementwise):
             value(v.fn)  # a rule or an activation in another
+        elif numba_private.is_dispatcher(v):
+            put("njit", numba_private.options_of(v))
+            value(v.py_func)
+        elif definition is not None:
+            put("intrinsic")
+            value(inspect.unwrap(definition))
         elif isinstance(v, types.ModuleType):
             put("module", v.__name__)
         elif isinstance(v, types.FunctionType) and _package(v) not in LIBRARIES:

@@ -1,8 +1,7 @@
 """A compiler's refusal of a user's function as one sentence with the line of the user's file.
 
-What is known here of numba beyond its documented names: the event "numba:compile", whose data hold
-the dispatcher and whose ``_exc_details`` the error; an error's ``msg`` and ``loc`` (without them a
-sentence names the outermost function alone); a dispatcher's ``get_call_template`` and ``overloads``.
+An error's ``msg`` and ``loc`` are numba's: without them a sentence has all of its text, and the function's
+first line.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core import event
 
 from ..._rule import Elementwise
 from ..._suggest import nearest
+from . import numba_private
 from .code import line_of, shown_line
 from .specialize import Specialized
 
@@ -38,7 +37,7 @@ def check(function: Elementwise, specialized: Specialized) -> None:
     except Exception:
         _refuse(function, specialized.dtype)
         raise
-    if not _is_made_of(result, len(function.writes)):
+    if result is not None and not _is_made_of(result, len(function.writes)):
         raise TypeError(_returned(function, specialized.dispatcher.py_func, result)) from None
 
 
@@ -46,7 +45,7 @@ def _refuse(function: Elementwise, dtype: Any) -> None:
     """Compile it anew, as dispatchers remember failures but not of what, and say what fails."""
     specialized, failures = Specialized(function.fn, dtype), _Failures()
     try:
-        with event.install_listener("numba:compile", failures):
+        with numba_private.watching(failures.ended):
             _result(function, specialized)
     except Exception as error:
         sentence, cause = _explained(function, failures.first, error, specialized)
@@ -54,24 +53,19 @@ def _refuse(function: Elementwise, dtype: Any) -> None:
 
 
 def _result(function: Elementwise, specialized: Specialized) -> Any:
-    """The type that the function returns for elements and scalars of its dtype."""
+    """The type that the function returns for elements and scalars of its dtype; None if it is not known."""
     kind, dispatcher = numba.from_dtype(specialized.dtype), specialized.dispatcher
     elements = (kind,) * (len(function.reads) + len(function.scalars))
-    folded = dispatcher.get_call_template((types.int64,) * function.indexed + elements, {})[2]
-    return dispatcher.overloads[tuple(folded)].signature.return_type
+    return numba_private.return_type(dispatcher, (types.int64,) * function.indexed + elements)
 
 
-class _Failures(event.Listener):
+class _Failures:
     """The first compilation that failed, of those within one another the innermost."""
 
     def __init__(self) -> None:
         self.first: tuple[Any, Exception] | None = None
 
-    def on_start(self, event: Any) -> None: ...
-
-    def on_end(self, event: Any) -> None:
-        error = (getattr(event, "_exc_details", None) or (None, None))[1]
-        dispatcher = event.data["dispatcher"]
+    def ended(self, dispatcher: Any, error: Exception | None) -> None:
         if error is None:
             if self.first and self.first[0] is dispatcher:  # tried again with other types
                 self.first = None

@@ -1,4 +1,4 @@
-"""``numba.extending.intrinsic``, for intrinsics that the CPU's compiler and the GPU's both use."""
+"""``numba.extending.intrinsic``, for intrinsics that the CPU's compiler and the GPU's both use, and LLVM."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numba.extending
+from llvmlite import ir
 
-__all__ = ["intrinsic"]
+__all__ = ["declared", "intrinsic", "stack_slot"]
 
 
 def intrinsic(definition: Callable[..., Any]) -> Any:
@@ -25,3 +26,16 @@ def intrinsic(definition: Callable[..., Any]) -> Any:
         return signature, generators.setdefault(signature, generate)
 
     return numba.extending.intrinsic(typed)
+
+
+def declared(builder: Any, kind: Any, name: str) -> Any:
+    """A function of the module that code is built in, declared if it is not yet."""
+    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+
+
+def stack_slot(builder: Any, kind: Any) -> Any:
+    """Memory on the function's stack, zeroed where the function begins."""
+    with builder.goto_entry_block():
+        slot = builder.alloca(kind)
+        builder.store(kind(None), slot)
+    return slot

@@ -10,13 +10,12 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.core import config
 
 from ..._rule import Elementwise
 from ..memory import pick
-from . import explain
+from . import explain, numba_private
 from .cache import KernelCache, own_symbol
-from .specialize import OPTIONS, Specialized, refuse_widening
+from .specialize import OPTIONS, Specialized, inlined, refuse_widening
 
 TARGETS = ("cpu", "parallel")
 FLOAT64_LIST = types.Array(types.float64, 1, "C")
@@ -39,12 +38,16 @@ def compiled(
 ) -> Any:
     """The function as machine code, from the disk, or compiled and stored if it is approved of."""
     kernel = dispatcher(fn, target, nogil=nogil)
-    kernel._cache = KernelCache(kernel)
-    kernel.compile(signature)
-    if not kernel._cache.hits:
+    cache = KernelCache(kernel)
+    with numba_private.loops_named_apart() as named:
+        kernel.compile(signature)
+    if not cache.hit:
         approve()
-        kernel._cache.save(signature, kernel.overloads[signature])
-    kernel.disable_compile()  # numba's C dispatcher is the check of types from here on
+        if target != "parallel" or named:
+            cache.save()
+        else:
+            numba_private.parallel_loops.fail("numba does not name them by their hash")
+    numba_private.close(kernel)
     return kernel
 
 
@@ -62,7 +65,7 @@ def dispatcher(fn: Kernel, target: str, *, nogil: bool = True) -> Any:
 
 def check_compiler() -> None:
     """Raise RuntimeError if numba has been told not to compile."""
-    if config.DISABLE_JIT:
+    if numba.config.DISABLE_JIT:
         raise RuntimeError(
             "gnumba runs what numba compiles, and NUMBA_DISABLE_JIT=1 forbids it to: unset that variable. "
             "(A rule called on numbers, rule(p, g, ...), runs as plain Python either way)"
@@ -108,7 +111,7 @@ def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     if not function.scaled:
         return scalar
 
-    @numba.njit(forceinline=True, **OPTIONS)  # whatever its size, as the function itself
+    @numba.njit(**inlined())  # as the function itself
     @own_symbol
     def scaled(p, g, *others):
         return scalar(p, g * others[-2] * others[-1], *others[:-2])

@@ -10,11 +10,10 @@ import struct
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.errors import TypingError
 
 from ... import elementary
 from .intrinsics import intrinsic
+from .numba_private import TypingError
 
 __all__ = ["INTRINSICS"]
 
@@ -68,7 +67,7 @@ def horner(typing, x, coefficients):
     t = one_float_type("horner", x, coefficients.dtype)
 
     def codegen(context, builder, signature, args):
-        *lower, total = cgutils.unpack_tuple(builder, args[1])
+        *lower, total = (builder.extract_value(args[1], k) for k in range(len(coefficients)))
         for coefficient in reversed(lower):
             total = emit_fma(builder, args[0], total, coefficient)
         return total

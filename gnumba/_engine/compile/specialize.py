@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import math
 import types as python
-from collections.abc import Iterator
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core import ir, types
-from numba.core.dispatcher import Dispatcher
+from numba import types
 
 from ... import elementary
 from ..._rule import Elementwise
+from . import numba_private
 from .cache import LIBRARIES, own_symbol
 from .code import names_of, shown_line
-from .parts import PartCompiler
 from .primitives import INTRINSICS
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "pipeline_class": PartCompiler}  # of a kernel's parts
+# Options of the functions that a kernel is made of.
+OPTIONS: dict[str, Any] = {"error_model": "numpy"}
+if numba_private.parts():
+    OPTIONS["pipeline_class"] = numba_private.parts()
 # In a rule math.exp and np.exp mean gnumba's own, which vectorise.
 OWN = {
     getattr(library, name): getattr(elementary, name)
@@ -33,6 +34,11 @@ OWN = {
     for name in elementary.__all__
     if hasattr(library, name)
 }
+
+
+def inlined() -> dict[str, Any]:
+    """Options of a function that is inlined whatever its size: a loop with a call left in it is no SIMD."""
+    return OPTIONS | (numba_private.inlining() or {})
 
 
 class Specialized:
@@ -62,8 +68,7 @@ class Specialized:
         clone = python.FunctionType(self._code(code), scope, fn.__name__, defaults, cells or None)
         clone.__module__ = fn.__module__
         clone.__globals__["__name__"] = fn.__module__
-        # Inlined whatever its size: a loop with a call left in it is no SIMD.
-        self.made[fn] = numba.njit(own_symbol(clone), forceinline=True, **OPTIONS)
+        self.made[fn] = numba.njit(own_symbol(clone), **inlined())
         return self.made[fn]
 
     def _code(self, code: python.CodeType) -> python.CodeType:
@@ -88,7 +93,7 @@ class Specialized:
             return self._module(value, names)
         if isinstance(value, Elementwise):
             value = value.fn
-        elif isinstance(value, Dispatcher):
+        elif numba_private.is_dispatcher(value):
             value = value.py_func
         elif callable(value):
             value = OWN.get(value, value)
@@ -117,40 +122,21 @@ def refuse_widening(title: str, specialized: Specialized) -> None:
     """Raise TypeError if a float32 rule, as compiled, computes anything in float64."""
     if specialized.dtype != np.float32:
         return
-    dispatchers = [d for d in specialized.made.values() if isinstance(d, Dispatcher)]
-    results = [r for d in dispatchers for r in d.overloads.values()]
-    computed = [s.loc for r in results for s in _operations(r) if _is_float64(r, s.value)]
+    found = [
+        assigned
+        for dispatcher in filter(numba_private.is_dispatcher, specialized.made.values())
+        for assigned in numba_private.assignments(dispatcher) or ()
+    ]
+    computed = [(each.file, each.line) for each in found if each.result == types.float64]
     if not computed:
         return
-    first = min(list(_births(results)) or computed, key=lambda loc: (loc.filename, loc.line))
+    born = [(each.file, each.line) for each in found if each.type == types.float64 and _is_born(each)]
     raise TypeError(
-        f"{title} would compute in float64 for float32 arrays: {shown_line(first.filename, first.line)}. "
+        f"{title} would compute in float64 for float32 arrays: {shown_line(*min(born or computed))}. "
         "Write number literals as floats (1.0 - b, not 1 - b; 0.0, not 0), and import constants by name"
     )
 
 
-def _operations(result: Any) -> Iterator[Any]:
-    for block in result.type_annotation.blocks.values():
-        for statement in block.body:
-            if isinstance(statement, ir.Assign):
-                yield statement
-
-
-def _is_float64(result: Any, value: Any) -> bool:
-    computes = isinstance(value, ir.Expr) and value.op in ("binop", "inplace_binop", "unary", "call")
-    signature = result.type_annotation.calltypes.get(value) if computes else None
-    return signature is not None and signature.return_type == types.float64
-
-
-def _births(results: list[Any]) -> Iterator[Any]:
-    """Where a float64 comes from operands none of which is one."""
-    for result in results:
-        typed = result.type_annotation.typemap
-        for statement in _operations(result):
-            if typed.get(statement.target.name) != types.float64:
-                continue
-            value = statement.value
-            operands = value.list_vars() if isinstance(value, ir.Expr) else [value]
-            known = [typed.get(getattr(v, "name", None)) for v in operands]
-            if "float64" not in " ".join(map(str, known)):
-                yield statement.loc
+def _is_born(assigned: numba_private.Assignment) -> bool:
+    """Whether a float64 comes from operands none of which is one."""
+    return "float64" not in " ".join(map(str, assigned.operands))

@@ -14,11 +14,10 @@ import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
-from numba.np.ufunc.dufunc import DUFunc
 
 from ..._rule import Elementwise, Rule
 from .. import driver, threads
-from . import kernel
+from . import kernel, numba_private
 from .kernel import checked_target, specialized
 from .snapshot import current
 from .specialize import OPTIONS, refuse_widening
@@ -58,7 +57,7 @@ def _ufunc(function: Elementwise, target: str, output: int) -> Any:
     return made if target == "cuda" else quiet(made)
 
 
-class QuietDUFunc(DUFunc):
+class QuietDUFunc(numba_private.ufunc_class() or object):  # type: ignore[misc]
     """A ufunc of numba's that warns of no number: nan in, nan out, inf where a result is too large.
 
     NumPy warns of what the processor's flags say after a loop, and SIMD raises them for what is none of
@@ -89,7 +88,8 @@ class QuietUfunc:
 
 def quiet(made: Any) -> Any:
     """A ufunc for the host that does not warn."""
-    if not isinstance(made, DUFunc):
+    kind = numba_private.ufunc_class()
+    if kind is None or not isinstance(made, kind):
         return QuietUfunc(made)
     made.__class__ = QuietDUFunc
     return made
