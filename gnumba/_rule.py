@@ -83,8 +83,11 @@ class Elementwise(metaclass=Sealed):
         return made
 
     def _like(self, *parts: Any) -> Elementwise:
+        return self._writing(self.writes, *parts)
+
+    def _writing(self, writes: tuple[str, ...], *parts: Any) -> Elementwise:
         kinds: dict[str, Any] = {"summed": self.summed, "scaled": self.scaled, "indexed": self.indexed}
-        return Elementwise(parts[0], self.reads, self.writes, self.scalars, **kinds, title=self.title)
+        return Elementwise(parts[0], self.reads, writes, self.scalars, **kinds, title=self.title)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_sealed" in self.__dict__ and not name.startswith("_") and name not in ("latest",):
@@ -125,8 +128,7 @@ class Elementwise(metaclass=Sealed):
     def onto(self, out: str, target: str) -> Elementwise:
         """In-place variant of the function: ``out`` is written over the array read as ``target``."""
         writes = tuple(target if name == out else name for name in self.writes)
-        kinds: dict[str, Any] = {"summed": self.summed, "indexed": self.indexed}
-        return Elementwise(self.fn, self.reads, writes, self.scalars, **kinds, title=self.title)
+        return self._writing(writes, self.fn)
 
 
 def _found(module: str, qualname: str) -> Any:

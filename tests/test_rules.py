@@ -1,5 +1,7 @@
 """Every update rule by every way there is to run it, against the formulas and against each other."""
 
+import inspect
+
 import layouts
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from cases import OPTIMIZERS, on_each_target, one_a_kernel_shape, one_a_rule, ru
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 
 import gnumba as gn
+from gnumba._rule import Elementwise
 
 STEPS = 4
 WIDE = gn.info()["simd_bits"] >= 256
@@ -266,3 +269,13 @@ def test_small_decoupled_decay_keeps_its_rate(make):
     before = p.astype(np.float64)
     make(p, lr=1e-3, weight_decay=1e-4).step(np.zeros_like(p))
     assert np.sum(before - p) == pytest.approx(1e-7 * np.sum(before), rel=0.1)
+
+
+KINDS = [name for name, p in inspect.signature(Elementwise).parameters.items() if p.default is False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_place_a_function_is_of_the_same_kind(kind):
+    """Its last output is summed, its gradient scaled, its index an argument, as out of place."""
+    function = Elementwise(lambda *x: x, ("p", "g"), ("q", "r"), (), **{kind: True})
+    assert [name for name in KINDS if getattr(function.onto("q", "p"), name)] == [kind]
