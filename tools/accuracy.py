@@ -176,7 +176,8 @@ def _of_activation(act, limits, slope_limits, monotone, extent):
     yield Row(f"{name}′", lambda x: act.derivative(x, *hyper), slope, slope_limits, backward=backward)
     if f"{slope}_from_y" in FORMULAS:
         # y + λα cancels as y nears -λα: there the error is that of the constant, half an ulp of 1.76
-        domain, limit = ((-1.5, inf), 2.5) if act is gn.selu else (extent, 1.5)
+        domain = (-1.5, inf) if act is gn.selu else extent
+        limit = {"selu": 2.5, "tanh": 0.51}.get(name, 1.5)  # 1 − y² is rounded once, and its reference too
         yield Row(f"{name}′ from y", from_y, f"{slope}_from_y", (limit, limit), domain=domain)
 
 

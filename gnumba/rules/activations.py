@@ -75,8 +75,8 @@ def tanh_derivative(x):
 
 
 def tanh_derivative_from_y(y):
-    """1 − y²."""
-    return (1.0 - y) * (1.0 + y)
+    """1 − y², rounded once."""
+    return fma(-y, y, 1.0)
 
 
 def relu(x):
