@@ -93,11 +93,15 @@ def test_sums_and_walks_spill_nothing(body):
     assert registers <= 128
 
 
-def test_blocks_of_a_sum_wait_for_one_another():
-    """A barrier, a fence before the ticket, an atomic addition, and shared memory."""
-    counts, _, _ = shown(sums.squares(FLOAT32), "sm_90")
-    for instruction in ("BAR.SYNC", "MEMBAR", "ATOM", "LDS", "STS"):
-        assert any(name.startswith(instruction) for name in counts), instruction
+@pytest.mark.parametrize("body", [sums.squares(FLOAT32), sums.strided_squares(FLOAT64), sums.total(FLOAT32)])
+def test_blocks_of_a_sum_wait_for_one_another(body):
+    """The ticket is an atomic addition with a fence on either side: release and acquire."""
+    sass = device.disassembled(device.cubin(body, "sm_90").code, "-sass")
+    order = re.findall(r"\b(MEMBAR|ATOM|BAR\.SYNC)", sass)
+    k = order.index("ATOM")
+    assert "MEMBAR" in order[:k]
+    assert order[k + 1 : k + 3] == ["MEMBAR", "BAR.SYNC"]
+    assert order.count("ATOM") == 1
 
 
 def test_inspect():

@@ -196,31 +196,23 @@ def _shared_number(context, builder, address, i):
 
 @intrinsic
 def ticket(typing, address):
-    """Memory fence, then atomic increment of a counter; returns the old value."""
+    """Fence, atomic increment of a counter, fence; returns the old value.
+
+    The stores before it are visible to the loads that follow it in the block that takes a later ticket.
+    """
 
     def generate(context, builder, signature, args):
         there = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
         if is_cuda(context):
             _call(builder, "llvm.nvvm.membar.gl")
-            return builder.atomic_rmw("add", there, INT64(1), "monotonic")
+            count = builder.atomic_rmw("add", there, INT64(1), "monotonic")
+            _call(builder, "llvm.nvvm.membar.gl")
+            return count
         count = builder.load(there)
         builder.store(builder.add(count, INT64(1)), there)
         return count
 
     return types.int64(types.int64), generate
-
-
-@intrinsic
-def fresh(typing, address, i):
-    """Volatile load of float64 element i, so that other blocks' stores are seen."""
-
-    def generate(context, builder, signature, args):
-        there = builder.gep(builder.inttoptr(args[0], DOUBLE.as_pointer(_space(context))), [args[1]])
-        load = builder.load(there)
-        load.volatile = True
-        return load
-
-    return types.float64(types.int64, types.int64), generate
 
 
 def _call(builder, name):

@@ -18,7 +18,7 @@ from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
-from .lanes import barrier, first, fresh, held, hold, listed, shared, ticket
+from .lanes import barrier, first, held, hold, listed, shared, ticket
 from .memory import fetch, moved, put
 from .norm import SMALL
 from .table import BLOCK
@@ -193,7 +193,6 @@ def along(dtype: np.dtype[Any]) -> Body:
             _fold(values, PARTS, rank, size)
             if rank == 0:
                 put(kind, (out,), r, kind(held(values, 0)))
-            barrier()
 
     return Body(f"along_{dtype.name}", along, (WHOLE,) * 8)
 
@@ -308,10 +307,9 @@ def _fold(values, n, rank, size):
 @numba.njit(**OPTIONS)
 @own_symbol
 def _keep(values, sums, k, rank):
-    """Store what `_fold` found, and leave shared memory to the next."""
+    """Store the sum that `_fold` found. No barrier follows: only thread 0 writes to its place."""
     if rank == 0:
         put(np.float64, (sums,), k, held(values, 0))
-    barrier()
 
 
 @numba.njit(**OPTIONS)
@@ -334,11 +332,12 @@ def _fold_global(sums, n, result, k, rank, size):
     while n > 1:
         half = (n + 1) // 2
         for i in range(rank, n - half, size):
-            put(np.float64, (sums,), i, fresh(sums, i) + fresh(sums, half + i))
+            pair = fetch(np.float64, (sums, sums + 8 * half), i)
+            put(np.float64, (sums,), i, pair[0] + pair[1])
         barrier()
         n = half
     if rank == 0:
-        put(np.float64, (result,), k, fresh(sums, 0) if n == 1 else 0.0)
+        put(np.float64, (result,), k, fetch(np.float64, (sums,), 0)[0] if n == 1 else 0.0)
 
 
 def _reaches(dtype: np.dtype[Any]) -> Kernel:
@@ -362,11 +361,11 @@ def _reaches(dtype: np.dtype[Any]) -> Kernel:
 @numba.njit(**OPTIONS)
 @own_symbol
 def _norm_of(totals, slot):
-    plain = fresh(totals, PER_SLOT * slot)
-    if plain < SMALL and fresh(totals, PER_SLOT * slot + 2) > 0.0:
-        return math.sqrt(fresh(totals, PER_SLOT * slot + 2)) * SCALES[1]
+    plain, smaller, larger = fetch(np.float64, (totals, totals + 8, totals + 16), PER_SLOT * slot)
+    if plain < SMALL and larger > 0.0:
+        return math.sqrt(larger) * SCALES[1]
     if plain == math.inf:
-        return math.sqrt(fresh(totals, PER_SLOT * slot + 1)) * SCALES[2]
+        return math.sqrt(smaller) * SCALES[2]
     return math.sqrt(plain)
 
 
