@@ -1,5 +1,6 @@
 """The host's part of CUDA, on a driver made of host memory: bit for bit what the CPU computes."""
 
+import contextlib
 import copy
 import pickle
 import sys
@@ -198,6 +199,33 @@ def test_raise_names_the_gradient_and_changes_nothing():
     for x, y in zip(there, before, strict=True):
         assert_same_bits(x.values, y)
     assert opt.t == 0
+
+
+@pytest.mark.parametrize("layout", [np.array, lambda x: np.repeat(x, 2)[::2]], ids=["dense", "gaps"])
+@pytest.mark.parametrize(
+    ("kind", "value", "scale", "finite"),
+    [
+        ("float32", 1e10, 1e-30, False),
+        ("float32", -3e38, 0.5, False),
+        ("float32", 3e38, 1.0, True),  # the norm is beyond float32, and no reason to skip
+        ("float32", 1e10, 1e-27, True),
+        ("float64", 1e300, 1e-10, False),
+        ("float64", 1e300, 1e-5, True),
+    ],
+)
+def test_gradients_that_only_grad_scale_makes_infinite(kind, value, scale, finite, layout):
+    g = np.zeros(9000, kind)
+    g[4000:5000] = value
+    here, away = np.ones(9000, kind), FakeArray(np.ones(9000, kind))
+    mine, other = (gn.SGD(p, lr=1e-20, nonfinite="skip") for p in (here, away))
+    mine.step(layout(g), grad_scale=scale)
+    other.step(FakeArray(layout(g)), grad_scale=scale)
+    assert (other.t, other.skipped) == (mine.t, mine.skipped) == (int(finite), int(not finite))
+    assert_same_bits(away.values, here)
+    for p, gradient in ((here, layout(g)), (away, FakeArray(layout(g)))):
+        strict = gn.SGD(p, lr=1e-20, nonfinite="raise")
+        with contextlib.nullcontext() if finite else pytest.raises(FloatingPointError, match="gradient of 0"):
+            strict.step(gradient, grad_scale=scale)
 
 
 def test_apply_with_inf_makes_nan_as_on_the_cpu():

@@ -18,6 +18,10 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip insta
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.FUNCTIONS.items()]
+SUMS = (
+    *(sums.squares, sums.strided_squares, sums.overflow, sums.strided_overflow),
+    *(sums.total, sums.gathered, sums.along, sums.rounded),
+)
 LINEAR = ("sgd", "heavy_ball", "nesterov", "momentum", "relu", "leaky_relu", "prelu")
 DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "MUFU.RCP64H", "MUFU.RSQ64H")
 
@@ -81,7 +85,7 @@ def test_an_fma_is_one():
     "body",
     [
         pytest.param(make(dtype), id=f"{make.__name__}-{dtype}")
-        for make in (sums.squares, sums.strided_squares, sums.total, sums.gathered, sums.along, sums.rounded)
+        for make in SUMS
         for dtype in (FLOAT32, FLOAT64)
     ]
     + [pytest.param(sums.summed(gn.prelu._summed, FLOAT32), id="summed")]

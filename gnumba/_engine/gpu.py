@@ -198,6 +198,9 @@ class Control:
                 self._dense(table, column, stream, pieces, rest)
             else:
                 self._strided(x, stream, pieces, rest)
+        if scale < 1.0:  # or finite gradients stay so
+            for table, pieces, x in work:
+                self._look(table, column, x, stream, pieces, (self.address, scale, int(skip)))
         self.turn.done()
 
     def _scratch(self, nbytes: int) -> int:
@@ -221,6 +224,19 @@ class Control:
             driver.get().upload(self.ordinal, at, numbers, stream)
             place = (address(x), at, at + 8 * shape.size, shape.size, x.size)
             start(sums.strided_squares(x.dtype), self.ordinal, stream, pieces, *place, *rest)
+
+    def _look(self, table: Any, column: int, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
+        """Whether gradients are infinite only after they are divided by the scale."""
+        if x is None:
+            here, columns = resident(table), len(table.function.columns)
+            numbers = here.rows_at, columns, column, here.pieces_at, here.count
+            start(sums.overflow(table.dtype), self.ordinal, stream, pieces, *numbers, *rest)
+            return
+        axes = np.array([*zip(x.shape, x.strides, strict=True)], np.int64)
+        with driver.get().scratch(self.ordinal, axes.nbytes, stream) as at:
+            driver.get().upload(self.ordinal, at, axes, stream)
+            where = address(x), at, x.ndim, x.size
+            start(sums.strided_overflow(x.dtype), self.ordinal, stream, pieces, *where, *rest)
 
     def read(self) -> tuple[float, bool]:
         """The norm and whether it is finite; waits for it."""

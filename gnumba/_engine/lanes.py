@@ -215,6 +215,21 @@ def ticket(typing, address):
     return types.int64(types.int64), generate
 
 
+@intrinsic
+def clear(typing, address):
+    """Make the 8 bytes at an address 0, whichever other threads do so too."""
+
+    def generate(context, builder, signature, args):
+        there = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
+        if is_cuda(context):
+            builder.atomic_rmw("and", there, INT64(0), "monotonic")
+        else:
+            builder.store(INT64(0), there)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 def _call(builder, name):
     kind = ir.FunctionType(ir.VoidType(), [])
     builder.call(declared(builder, kind, name), [])

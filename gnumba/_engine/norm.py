@@ -34,6 +34,27 @@ def largest(x: Array) -> float:
     return float(max(np.max(x), -np.min(x))) if x.size else 0.0
 
 
+def finite_norm(tables: list[Table], column: int, scale: float) -> tuple[float, bool]:
+    """The norm of a column of the tables over scale, and whether all elements are finite after that."""
+    found = norm((table, column) for table in tables) / scale
+    if not math.isfinite(found):
+        return found, False
+    if scale >= 1.0:
+        return found, True
+    near = [table for table in tables if found > 0.5 * largest_float(table.dtype)]  # a norm is rounded
+    return found, all(is_finite(x, scale) for table in near for x in table.column(column))
+
+
+def is_finite(x: Array, scale: float) -> bool:
+    """Whether x / scale is finite in every element."""
+    return largest(x) / scale <= largest_float(x.dtype)
+
+
+@functools.cache
+def largest_float(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)
+
+
 def _norm(table: Table, column: int) -> float:
     total = _sum_of_squares(table, column, 1.0)
     if table.dtype == np.float32 or SMALL <= total < math.inf:  # no square of a float32 leaves float64

@@ -18,9 +18,9 @@ from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
-from .lanes import barrier, first, held, hold, listed, shared, ticket
+from .lanes import barrier, clear, first, held, hold, listed, shared, ticket
 from .memory import fetch, moved, put
-from .norm import SMALL
+from .norm import SMALL, largest_float
 from .table import BLOCK
 
 REAL = types.float64
@@ -94,6 +94,40 @@ def strided_squares(dtype: np.dtype[Any]) -> Body:
 
     arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
     return Body(f"strided_squares_{dtype.name}", strided_squares, arguments)
+
+
+@functools.cache
+def overflow(dtype: np.dtype[Any]) -> Body:
+    """Whether an element of a column of dense rows is infinite only after division by ``scale``.
+
+    (table, columns, column, pieces, count, control, scale, skip), as `squares` has them, which comes before.
+    """
+    mark, kind = _overflow_marked(dtype), dtype.type
+
+    def overflow(block, blocks, rank, size, table, columns, column, pieces, count, control, scale, skip):
+        for b in range(block, count, blocks):
+            k, lo, hi = listed(pieces, b, (0, 0, 0))
+            at = fetch(np.int64, (table,), k * columns + column)[0]
+            for i in range(lo + rank, hi if at != 0 else lo, size):
+                mark(np.float64(fetch(kind, (at,), i)[0]), control, scale, skip)
+
+    return Body(f"overflow_{dtype.name}", overflow, (*(WHOLE,) * 6, REAL, WHOLE))
+
+
+@functools.cache
+def strided_overflow(dtype: np.dtype[Any]) -> Body:
+    """`overflow` of one array with any strides: (address, axes, count, length, control, scale, skip).
+
+    ``axes`` is the address of (size, stride in bytes) of each of the ``count`` axes.
+    """
+    mark, kind = _overflow_marked(dtype), dtype.type
+
+    def strided_overflow(block, blocks, rank, size, address, axes, count, length, control, scale, skip):
+        for i in range(block * size + rank, length, blocks * size):
+            at = _along_axes(address, axes, count, i)
+            mark(np.float64(fetch(kind, (at,), 0)[0]), control, scale, skip)
+
+    return Body(f"strided_overflow_{dtype.name}", strided_overflow, (*(WHOLE,) * 5, REAL, WHOLE))
 
 
 @functools.cache
@@ -367,6 +401,21 @@ def _norm_of(totals, slot):
     if plain == math.inf:
         return math.sqrt(smaller) * SCALES[2]
     return math.sqrt(plain)
+
+
+def _overflow_marked(dtype: np.dtype[Any]) -> Kernel:
+    """``mark(x, control, scale, skip)``: the gradients are not finite if x / scale leaves the dtype."""
+    largest = largest_float(dtype)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def mark(x, control, scale, skip):
+        if abs(x) / scale > largest:
+            clear(control + 8 * FINITE)
+            if skip != 0:
+                clear(control + 8 * GO)
+
+    return mark
 
 
 @numba.njit(**OPTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from .._engine.factor import ONE, Factor, factor
 from .._engine.gpu import Control, follow
 from .._engine.launch import launch
 from .._engine.libraries import count_writes
-from .._engine.norm import largest, norm
+from .._engine.norm import finite_norm, is_finite, norm
 from .._engine.remote import Remote
 from .._engine.table import HOST, Table
 from .._engine.transfer import assign, on_host
@@ -85,7 +84,7 @@ class Guard:
             if self.nonfinite == "raise" and not plan.control.read()[1]:
                 raise _not_finite(plan.params, gradients, scale)
             return Verdict(ONE, int(plan.control.address), plan.control)
-        found, finite = norm_of_gradients(tables, scale)
+        found, finite = finite_norm(tables, 1, scale)
         if not finite and self.nonfinite == "raise":
             raise _not_finite(plan.params, gradients, scale)
         if not finite and self.nonfinite == "skip":
@@ -108,25 +107,6 @@ def _not_finite(params: Params, gradients: tuple[Any, ...], scale: float) -> Flo
     values = ((name, on_host(g) if isinstance(g, Remote) else g) for name, g in seen)
     bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
     return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")
-
-
-def norm_of_gradients(tables: list[Table], scale: float) -> tuple[float, bool]:
-    """The norm of the tables' gradients over scale, and whether they are all finite after that."""
-    found = norm((table, 1) for table in tables) / scale
-    if not math.isfinite(found):
-        return found, False
-    near = [table for table in tables if found > largest_float(table.dtype)]
-    return found, all(is_finite(g, scale) for table in near for g in table.column(1))
-
-
-def is_finite(g: Array, scale: float) -> bool:
-    """Whether g / scale is finite in every element."""
-    return largest(g) / scale <= largest_float(g.dtype)
-
-
-@functools.cache
-def largest_float(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).max)
 
 
 @suggesting
