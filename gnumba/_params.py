@@ -243,7 +243,8 @@ class Parameter:
         if self._read is None or held is not self.given or type(g) is not type(held):
             return 0
         address, *lies = self._read(g)
-        return address if self._read(held) == self._lies and lies == [*self._lies[1:]] else 0
+        alike = self._read(held) == self._lies and lies == [*self._lies[1:]]
+        return address if alike and address % self.dtype.itemsize == 0 else 0
 
     def check_held(self, held: Any) -> Any:
         """The array as it is now; ValueError unless the container holds it, writable and where it was."""

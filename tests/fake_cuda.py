@@ -121,7 +121,11 @@ class FakeCupy(types.ModuleType):
     def __init__(self):
         super().__init__("cupy")
         self.stream = 5
-        self.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=self.stream))
+        self.cuda = types.SimpleNamespace(get_current_stream=self._current_stream)
+
+    def _current_stream(self, device_id=-1):
+        """Each device has a current stream; without an argument the current device's, 0's."""
+        return types.SimpleNamespace(ptr=self.stream + 100 * max(device_id, 0))
 
     def empty_like(self, x):
         return CupyArray(np.empty_like(x.values))
@@ -139,9 +143,13 @@ class Device(contextlib.nullcontext):
 class FakeArray:
     """Array with ``__cuda_array_interface__`` only; ``.values`` is for the test's eyes."""
 
-    def __init__(self, values, device=0, stream=None, read_only=False):
+    def __init__(self, values, device=0, stream=None, read_only=False, null=True):
+        self.null = null  # the address of an empty array is 0
         self.values, self.device, self.stream, self.read_only = values, Device(device), stream, read_only
         self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def _address(self):
+        return self.values.__array_interface__["data"][0] if self.values.size or not self.null else 0
 
     @property
     def __cuda_array_interface__(self):
@@ -149,7 +157,7 @@ class FakeArray:
         return {
             "shape": self.values.shape,
             "typestr": self.values.dtype.str,
-            "data": (self.values.__array_interface__["data"][0], self.read_only),
+            "data": (self._address(), self.read_only),
             "strides": None if contiguous else self.values.strides,
             "version": 3,
             "stream": self.stream,
@@ -161,8 +169,7 @@ class CupyArray(FakeArray):
 
     def __init__(self, values, device=0):
         super().__init__(values, device)
-        pointer = values.__array_interface__["data"][0]
-        self.data = types.SimpleNamespace(ptr=pointer, device_id=device)
+        self.data = types.SimpleNamespace(ptr=self._address(), device_id=device)
         self.strides = values.strides
 
 

@@ -145,7 +145,7 @@ def seen(name: str, x: Any) -> Array:
             view = _exported(name, x)
     except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
-    return _check_dtype(name, seen_on_device(name, x, given) if view is None else view)
+    return _check_dtype(name, view) if view is not None else _check_aligned(name, x, given)
 
 
 def _as_fixed_array(x: np.generic) -> Array:
@@ -190,6 +190,23 @@ def seen_on_device(name: str, x: Any, given: Any) -> Remote:
     )
 
 
+def _check_aligned(name: str, x: Any, given: Any) -> Remote:
+    """View an array on a CUDA device; ValueError if a GPU could not load its elements.
+
+    A misaligned load ends the whole process's use of the device.
+    """
+    view = _check_dtype(name, seen_on_device(name, x, given))
+    assert isinstance(view, Remote)
+    address, size = x.__cuda_array_interface__["data"][0], view.itemsize
+    steps = [stride for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
+    if view.size and (address % size or any(step % size for step in steps)):
+        raise ValueError(
+            f"{name} is misaligned: it is at address {address:#x} with strides {view.strides}, expected "
+            f"multiples of {size}, the bytes of a {view.dtype} (a copy)"
+        )
+    return view
+
+
 def _ordinal(x: Any, address: int) -> int:
     """The device of an array: CuPy's and PyTorch's say so, for others the driver does."""
     about = getattr(x, "device", None)
@@ -203,7 +220,7 @@ def current_stream(x: Any, ordinal: int) -> int:
     """The stream that an array's library works on now; 0 is the default one."""
     library = library_of(x)
     if library == "cupy":
-        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+        return int(sys.modules["cupy"].cuda.get_current_stream(ordinal).ptr)
     if library == "torch":
         return int(sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream)
     stream = x.__cuda_array_interface__.get("stream")
@@ -347,8 +364,11 @@ def count_rows(arrays: Sequence[Any]) -> int:
 
 
 def layout(x: Array) -> tuple[Any, ...]:
-    """Where an array's memory begins, and how its elements lie in it."""
-    return x.__array_interface__["data"][0], x.shape, x.strides
+    """Where an array's memory begins, 0 if it has none, and how its elements lie in it.
+
+    Libraries give an empty array the address 0, for which NumPy's view of it has one of its own.
+    """
+    return x.__array_interface__["data"][0] if x.size else 0, x.shape, x.strides
 
 
 def check_updated(what: str, given: Mapping[str, Any]) -> Updated:

@@ -135,8 +135,8 @@ class PickedRows(Table):
 
 
 def address(a: Array) -> int:
-    """Where the array's first element is."""
-    return int(a.__array_interface__["data"][0])
+    """Where the array's first element is; 0 if it has none, wherever NumPy or a library has it then."""
+    return int(a.__array_interface__["data"][0]) if a.size else 0
 
 
 def is_dense(row: Row, in_c_order: bool = False) -> bool:
