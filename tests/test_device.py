@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cases
@@ -116,6 +117,47 @@ def test_inspect():
     assert 0 < made["registers"] < 96
     assert made["stack"] == 0
     assert "STG.E.128" in gn.inspect(gn.sigmoid, "cuda", "float64")["sass"]
+
+
+def test_the_ptx_shown_is_that_of_the_kernel():
+    """Linked as the cubin is: nothing contracted, as its instructions have it."""
+    made = gn.inspect(gn.rules.heavy_ball, "cuda")
+    assert re.search(r"FFMA|DFMA", made["sass"]) is None
+    assert "fma" not in made["ptx"]
+    assert "mul.rn.f32" in made["ptx"]
+    assert "fma.rn.f32" in gn.inspect(gn.tanh, "cuda")["ptx"]
+
+
+def test_a_gpu_that_the_compiler_does_not_know():
+    """Code for the next lower compute capability of the same major version; none across these."""
+    assert device.arch_of((9, 0)) == "sm_90"
+    assert device.arch_of((9, 9)) == "sm_90"
+    assert device.arch_of((8, 8)) in ("sm_87", "sm_88")
+    assert gn.inspect(gn.relu, "cuda", cc=(9, 7))["registers"]
+    with pytest.raises(
+        RuntimeError, match=r"capability 99\.0, which .* does not know: pip install --upgrade"
+    ):
+        gn.inspect(gn.relu, "cuda", cc=(99, 0))
+    with pytest.raises(RuntimeError, match=r"capability 3\.5, which .* makes no code for: pip install"):
+        gn.inspect(gn.relu, "cuda", cc=(3, 5))
+
+
+def test_two_threads_compile():
+    """While one compiles, numba-cuda's answers to another are not changed."""
+    from numba.cuda import dispatcher
+
+    before, heard = dispatcher.get_current_device, []
+    dispatcher.get_current_device = lambda: "the device"
+    try:
+        with device.compiling_for((9, 0)):
+            other = threading.Thread(target=lambda: heard.append(dispatcher.get_current_device()))
+            other.start()
+            other.join()
+            heard.append(dispatcher.get_current_device().compute_capability)
+        heard.append(dispatcher.get_current_device())
+    finally:
+        dispatcher.get_current_device = before
+    assert heard == ["the device", (9, 0), "the device"]
 
 
 def test_a_rule_that_widens_is_refused():

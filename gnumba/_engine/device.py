@@ -34,6 +34,10 @@ PACKAGES = (
 _LOCK = threading.RLock()
 
 
+class CudaError(RuntimeError):
+    """CUDA cannot be used here, or the driver refused a call."""
+
+
 class Cubin(NamedTuple):
     """Machine code and the name of the kernel in it."""
 
@@ -66,16 +70,41 @@ def cubin(body: Body, arch: str) -> Cubin:
     code = cache.read(path)
     if code is None:
         body.approve()
-        code = _linked(_compiled(body, arch, "ltoir"), arch)
+        code = _linked(_compiled(body, arch), arch)
         if path is not None:
             cache.write(path, code)
     return Cubin(code, _symbol(code))
 
 
+@functools.cache
 def arch_of(capability: tuple[int, int]) -> str:
-    """The architecture of a compute capability: "sm_90" of (9, 0)."""
+    """The architecture to compile for of a compute capability: "sm_90" of (9, 0).
+
+    Where the compiler does not know it, the next lower one of the same major version, whose code runs there.
+    """
+    from cuda.bindings import nvjitlink
+
     major, minor = capability
-    return f"sm_{major}{minor}"
+    for lower in range(minor, -1, -1):
+        if _is_known(f"sm_{major}{lower}"):
+            return f"sm_{major}{lower}"
+    capable = f"compute capability {major}.{minor}, which CUDA {nvjitlink.version()[0]}'s compiler"
+    if not any(_is_known(f"sm_{later}0") for later in range(major + 1, 100)):
+        raise CudaError(f"the GPU has {capable} does not know: pip install --upgrade 'gnumba[cuda13]'")
+    raise CudaError(f"the GPU has {capable} makes no code for: pip install 'gnumba[cuda12]', back to 5.0")
+
+
+@functools.cache
+def _is_known(arch: str) -> bool:
+    """Whether the linker makes code for an architecture."""
+    from cuda.bindings import nvjitlink
+
+    options = _options(arch)
+    try:
+        nvjitlink.destroy(nvjitlink.create(len(options), options))
+    except nvjitlink.nvJitLinkError:
+        return False
+    return True
 
 
 def report(body: Body, arch: str) -> dict[str, Any]:
@@ -83,14 +112,15 @@ def report(body: Body, arch: str) -> dict[str, Any]:
     code = cubin(body, arch).code
     usage = disassembled(code, "-res-usage")
     return {
-        "ptx": _compiled(body, arch, "ptx").decode(),
+        "ptx": _linked(_compiled(body, arch), arch, "ptx").rstrip(b"\0").decode(),
         "sass": disassembled(code, "-sass"),
         "registers": max(map(int, re.findall(r"REG:(\d+)", usage))),
         "stack": max(map(int, re.findall(r"STACK:(\d+)", usage))),
     }
 
 
-def _compiled(body: Body, arch: str, output: str) -> bytes:
+def _compiled(body: Body, arch: str) -> bytes:
+    """The body as LTO-IR."""
     from numba import cuda
 
     major, minor = divmod(int(arch.removeprefix("sm_")), 10)
@@ -100,10 +130,10 @@ def _compiled(body: Body, arch: str, output: str) -> bytes:
             types.void(*body.arguments),
             device=False,
             abi="numba",
-            output=output,
+            output="ltoir",
             cc=(major, minor),
         )
-    return code.encode() if isinstance(code, str) else bytes(code)
+    return bytes(code)
 
 
 def _kernel(body: Body) -> Any:
@@ -119,7 +149,7 @@ def _kernel(body: Body) -> Any:
 
 @contextlib.contextmanager
 def compiling_for(capability: tuple[int, int]) -> Iterator[None]:
-    """numba-cuda asks the current device what to compile a kernel's callees for; this is what it hears.
+    """Answer numba-cuda's question, in this thread, for which device to compile a kernel's callees.
 
     A GPU's context is not touched, and none is needed.
     """
@@ -128,8 +158,8 @@ def compiling_for(capability: tuple[int, int]) -> Iterator[None]:
     class Device:
         compute_capability = capability
 
-    asked = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: Device
+    asked, thread = dispatcher.get_current_device, threading.get_ident()
+    dispatcher.get_current_device = lambda: Device if threading.get_ident() == thread else asked()
     try:
         yield
     finally:
@@ -140,17 +170,20 @@ def _options(arch: str) -> tuple[str, ...]:
     return f"-arch={arch}", "-lto", *ARITHMETIC
 
 
-def _linked(ltoir: bytes, arch: str) -> bytes:
-    """A cubin; not through cuda.core, whose ``fma=False`` becomes an option that libnvvm refuses."""
+def _linked(ltoir: bytes, arch: str, output: str = "cubin") -> bytes:
+    """A cubin, or the PTX from which the linker makes it under the same options.
+
+    Not through cuda.core, whose ``fma=False`` becomes an option that libnvvm refuses.
+    """
     from cuda.bindings import nvjitlink
 
-    options = _options(arch)
+    options = _options(arch) + (("-ptx",) if output == "ptx" else ())
     handle = nvjitlink.create(len(options), options)
     try:
         nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, ltoir, len(ltoir), "kernel")
         nvjitlink.complete(handle)
-        code = bytearray(nvjitlink.get_linked_cubin_size(handle))
-        nvjitlink.get_linked_cubin(handle, code)
+        code = bytearray(getattr(nvjitlink, f"get_linked_{output}_size")(handle))
+        getattr(nvjitlink, f"get_linked_{output}")(handle, code)
     finally:
         nvjitlink.destroy(handle)
     return bytes(code)

@@ -14,16 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .device import CudaError as CudaError
 from .device import arch_of, cubin
 from .device import missing as lacks_compiler
 from .grid import THREADS, Body
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Handle = Any
-
-
-class CudaError(RuntimeError):
-    """CUDA cannot be used here, or the driver refused a call."""
 
 
 class Memory(Protocol):
