@@ -4,8 +4,11 @@ All of the host's part of CUDA can be tried so where there is no GPU: what is ch
 and launched is what a GPU would be given. Every call is recorded.
 """
 
+import collections
 import contextlib
 import ctypes
+import enum
+import os
 import types
 
 import numpy as np
@@ -19,6 +22,21 @@ class Memory:
     def __init__(self, nbytes):
         self.bytes = np.full(nbytes + 16, 0xAA, np.uint8)  # what is never written must not be read
         self.address = -(-self.bytes.ctypes.data // 16) * 16
+
+
+def values_at(body, pointers_at):
+    """A kernel's arguments, read as cuLaunchKernel reads them: each from where its pointer says."""
+    count = sum(len(getattr(each, "types", (each,))) for each in body.arguments)
+    where = iter((ctypes.c_uint64 * count).from_address(pointers_at))
+
+    def number(kind):
+        kind = np.dtype(str(kind))
+        value = np.frombuffer(ctypes.string_at(next(where), kind.itemsize), kind)[0]
+        return value.item() if kind == np.int64 else value
+
+    return [
+        tuple(map(number, each.types)) if hasattr(each, "types") else number(each) for each in body.arguments
+    ]
 
 
 class FakeCuda:
@@ -50,22 +68,10 @@ class FakeCuda:
 
     def launch(self, device, kernel, blocks, stream, arguments):
         self.calls.append(("launch", kernel, stream))
-        words = iter(zip(arguments.words, arguments.kinds, strict=True))
+        grid.native(kernel)(blocks, *values_at(kernel, arguments.pointers_at))
 
-        def number():
-            word, kind = next(words)
-            return (
-                np.array([word]).view(kind)[0].item() if kind == np.int64 else np.array([word]).view(kind)[0]
-            )
-
-        values = [
-            tuple(number() for _ in each.types) if hasattr(each, "types") else number()
-            for each in kernel.arguments
-        ]
-        grid.native(kernel)(blocks, *values)
-
-    def allocate(self, device, nbytes):
-        self.calls.append(("allocate", nbytes))
+    def allocate(self, device, nbytes, order=None):
+        self.calls.append(("allocate", nbytes, order))
         return Memory(nbytes)
 
     @contextlib.contextmanager
@@ -102,17 +108,216 @@ class FakeCuda:
         assert mark is not None
         self.calls.append(("wait", stream))
 
-    def later(self, device, address, stream):
-        self.calls.append(("later", stream))
-        return Later(ctypes.c_double.from_address(address).value)
+    def number(self, device):
+        self.calls.append(("number",))
+        return HostNumber(self)
 
 
-class Later:
-    def __init__(self, value):
-        self._value = value
+class HostNumber:
+    def __init__(self, cuda):
+        self._cuda = cuda
+
+    def copy(self, address, stream):
+        self._cuda.calls.append(("copy", stream))
+        self._value = ctypes.c_double.from_address(address).value
 
     def read(self):
         return self._value
+
+
+class Status(enum.IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_NOT_INITIALIZED = 3
+    CUDA_ERROR_NOT_READY = 600
+
+
+class Event:
+    """An event's handle: where it was recorded last."""
+
+    stream = behind = 0
+
+
+class Libcuda(types.ModuleType):
+    """``cuda.bindings.driver`` with queues: work on a stream is done when somebody waits for it.
+
+    Streams overtake one another wherever no event orders them. Every call is counted by its name.
+    """
+
+    CUresult = Status
+    CUdevice_attribute = types.SimpleNamespace(
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="multiprocessors",
+        CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED="pools",
+    )
+    CUpointer_attribute = types.SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=0)
+    CUevent_flags = types.SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
+    CUmemPool_attribute = types.SimpleNamespace(CU_MEMPOOL_ATTR_RELEASE_THRESHOLD=4)
+    cuuint64_t = int
+
+    def __init__(self, version=13000, pools=1, seed=0):
+        super().__init__("driver")
+        self.version, self.process, self.threshold = version, os.getpid(), 0
+        self.attributes = {"major": 9, "minor": 0, "multiprocessors": 2, "pools": pools}
+        self.calls = collections.Counter()
+        self.memory, self.pinned, self.events, self.contexts = {}, {}, set(), 0
+        self.graveyard, self.dead = [], set()
+        self.queues, self.done = collections.defaultdict(collections.deque), collections.Counter()
+        self.given = collections.Counter()
+        self.random = np.random.default_rng(seed)
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if not name.startswith("cu") or name == "cuuint64_t":
+            return found
+
+        def call(*arguments):
+            self.calls[name] += 1
+            result = found(*arguments)
+            return (
+                result
+                if isinstance(result, tuple)
+                else (Status.CUDA_SUCCESS, *([] if result is None else [result]))
+            )
+
+        return call
+
+    def live(self):
+        """How much there is of what must be freed."""
+        return len(self.memory), len(self.pinned), len(self.events)
+
+    def put(self, stream, work, after=(0, 0)):
+        assert stream not in self.dead, f"work is put on stream {stream}, which is gone"
+        self.queues[stream].append((work, after))
+        self.given[stream] += 1
+
+    def run(self, enough=None):
+        """Do work in any order that is allowed, until enough is done or all of it."""
+        while not (enough() if enough else not any(self.queues.values())):
+            ready = [s for s, q in self.queues.items() if q and self.done[q[0][1][0]] >= q[0][1][1]]
+            stream = ready[self.random.integers(len(ready))]
+            work, _ = self.queues[stream].popleft()
+            work()
+            self.done[stream] += 1
+
+    # What the driver class calls.
+
+    def cuInit(self, flags):
+        return (Status.CUDA_SUCCESS if os.getpid() == self.process else Status.CUDA_ERROR_NOT_INITIALIZED,)
+
+    def cuDeviceGetCount(self):
+        return 1
+
+    def cuDriverGetVersion(self):
+        return self.version
+
+    def cuDeviceGet(self, device):
+        return device
+
+    def cuDeviceGetName(self, length, device):
+        return b"Fake\0"
+
+    def cuDeviceGetAttribute(self, kind, device):
+        return self.attributes[kind]
+
+    def cuDevicePrimaryCtxRetain(self, device):
+        return device
+
+    def cuCtxPushCurrent(self, context):
+        self.contexts += 1
+
+    def cuCtxPopCurrent(self):
+        self.contexts -= 1
+
+    def cuCtxSynchronize(self):
+        self.run()
+
+    def cuPointerGetAttribute(self, kind, address):
+        return 0
+
+    def cuModuleLoadData(self, code):
+        return code
+
+    def cuModuleGetFunction(self, module, symbol):
+        return module
+
+    def cuLaunchKernel(self, body, blocks, a, b, threads, c, d, shared, stream, pointers_at, extra):
+        values = values_at(body, pointers_at)
+        self.put(stream, lambda: grid.native(body)(blocks, *values))
+
+    def _new(self, kept, nbytes):
+        made = Memory(nbytes)
+        kept[made.address] = made
+        return made.address
+
+    def _drop(self, kept, address):
+        memory = kept.pop(address)
+        memory.bytes[...] = 0xAA
+        self.graveyard.append(memory)
+
+    def cuMemAlloc(self, nbytes):
+        return self._new(self.memory, nbytes)
+
+    def cuMemAllocAsync(self, nbytes, stream):
+        return self._new(self.memory, nbytes)
+
+    def cuMemHostAlloc(self, nbytes, flags):
+        return self._new(self.pinned, nbytes)
+
+    def cuMemFree(self, address):
+        self._drop(self.memory, address)
+
+    def cuMemFreeAsync(self, address, stream):
+        self.put(stream, lambda: self._drop(self.memory, address))
+
+    def cuMemFreeHost(self, address):
+        self._drop(self.pinned, address)
+
+    def cuDeviceGetDefaultMemPool(self, device):
+        return "the pool"
+
+    def cuMemPoolGetAttribute(self, pool, kind):
+        return self.threshold
+
+    def cuMemPoolSetAttribute(self, pool, kind, value):
+        self.threshold = value
+
+    def cuMemcpyHtoDAsync(self, address, source, nbytes, stream):
+        self.put(stream, lambda: ctypes.memmove(address, source, nbytes))
+
+    def cuMemcpyDtoHAsync(self, to, address, nbytes, stream):
+        self.put(stream, lambda: ctypes.memmove(to, address, nbytes))
+
+    def cuMemcpyDtoH(self, to, address, nbytes):
+        ctypes.memmove(to, address, nbytes)
+
+    def cuMemsetD8Async(self, address, value, nbytes, stream):
+        self.put(stream, lambda: ctypes.memset(address, value, nbytes))
+
+    def cuEventCreate(self, flags):
+        made = Event()
+        self.events.add(made)
+        return made
+
+    def cuEventRecord(self, event, stream):
+        assert event in self.events
+        self.put(stream, lambda: None)
+        event.stream, event.behind = stream, self.given[stream]
+
+    def cuEventQuery(self, event):
+        is_done = self.done[event.stream] >= event.behind
+        return (Status.CUDA_SUCCESS if is_done else Status.CUDA_ERROR_NOT_READY,)
+
+    def cuEventSynchronize(self, event):
+        stream, behind = event.stream, event.behind
+        self.run(lambda: self.done[stream] >= behind)
+
+    def cuEventDestroy(self, event):
+        self.events.remove(event)
+
+    def cuStreamWaitEvent(self, stream, event, flags):
+        assert event in self.events
+        self.put(stream, lambda: None, (event.stream, event.behind))
 
 
 class FakeCupy(types.ModuleType):

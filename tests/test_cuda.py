@@ -2,18 +2,21 @@
 
 import contextlib
 import copy
+import gc
+import os
 import pickle
 import sys
+import types
 
 import cases
 import layouts
 import numpy as np
 import pytest
-from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy
+from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy, Libcuda
 from judge import assert_same_bits
 
 import gnumba as gn
-from gnumba._engine import driver, grid
+from gnumba._engine import device, driver, grid
 from gnumba._engine.remote import DeviceArray
 
 DTYPES = ("float32", "float64")
@@ -710,3 +713,287 @@ def test_blocks_are_as_many_as_the_work_wants(cuda, monkeypatch):
     gn.relu(FakeArray(np.ones(3 * grid.CHUNK)))
     gn.relu(FakeArray(np.ones(100 * grid.CHUNK)))
     assert seen == [1, 3, 16]
+
+
+# The driver class, on a library whose streams do their work when somebody waits for it.
+
+
+@pytest.fixture
+def library(monkeypatch, request):
+    """A fake of ``cuda.bindings.driver``; parameters are its own."""
+    made = Libcuda(**getattr(request, "param", {}))
+    bindings = types.ModuleType("cuda.bindings")
+    bindings.driver = made
+    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", made)
+    monkeypatch.setattr(driver, "_current", [])
+    monkeypatch.setattr(driver, "lacks_compiler", lambda: "")
+    monkeypatch.setattr(driver, "compiler_major", lambda: 13)
+    monkeypatch.setattr(driver, "arch_of", lambda capability: "sm_90")
+    monkeypatch.setattr(driver, "cubin", lambda body, arch: device.Cubin(body, "kernel"))
+    driver.missing.cache_clear()
+    yield made
+    gc.collect()
+    assert made.contexts == 0
+    driver.missing.cache_clear()
+
+
+def programs(there, gaps):
+    """Calls with all kinds of work; each returns what it worked with."""
+    rng = np.random.default_rng(0)
+    x, y, table = rng.standard_normal(5001), rng.standard_normal((33, 8)), rng.standard_normal((10, 4))
+    clipped, params = None, [there(x), gaps(y)]
+    rows, embedding = None, there(table)
+
+    def skip():
+        nonlocal clipped
+        clipped = clipped or gn.Adam(params, max_norm=1.0, nonfinite="skip")
+        g = [there(x), gaps(y)]
+        clipped.step(g)
+        return [g, params, clipped.grad_norm]
+
+    def sparse():
+        nonlocal rows
+        rows = rows or gn.AdaGrad(embedding)
+        g = there(table[:5].T.copy().T)
+        rows.step(gn.Rows([1, 2, 1, 1, 3], g))
+        rows.step(gn.Rows([1, 2, 3, 4, 5], g))
+        return [g, embedding]
+
+    def clip(by):
+        g = [there(x), gaps(y), there(y)]
+        return [g, by(g, 1.0)]
+
+    def backward():
+        here = there(x)
+        return [here, gn.relu.backward(gn.silu(here), here)]
+
+    def prelu(alpha):
+        dy, here = there(y), there(y)
+        return [dy, here, alpha, gn.prelu.backward(dy, here, alpha)]
+
+    return {
+        "global_norm": lambda: clip(lambda g, limit: gn.global_norm(g)),
+        "clip_by_global_norm": lambda: clip(gn.clip_by_global_norm),
+        "clip_by_norm": lambda: clip(gn.clip_by_norm),
+        "steps that skip": skip,
+        "rows": sparse,
+        "activations": backward,
+        "prelu": lambda: prelu(0.25),
+        "prelu by channel": lambda: prelu(there(np.full(8, 0.25))),
+    }
+
+
+def with_gaps(values):
+    made = np.full((values.shape[0], 2 * values.shape[1]), np.nan)
+    made[:, ::2] = values
+    return made[:, ::2]
+
+
+def on_stream(stream):
+    """The programs with arrays on a stream."""
+    return programs(
+        lambda values: FakeArray(np.array(values), stream=stream),
+        lambda values: FakeArray(with_gaps(values), stream=stream),
+    )
+
+
+def values(made):
+    """All numbers in a program's result."""
+    if isinstance(made, (list, tuple)):
+        return [x for each in made for x in values(each)]
+    return (
+        [] if made is None else [np.array(host(made) if hasattr(made, "__cuda_array_interface__") else made)]
+    )
+
+
+PROGRAMS = [*programs(np.array, with_gaps)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_values_whatever_order_the_device_works_in(library, name, seed):
+    """On streams of their own, which overtake one another wherever nothing orders them."""
+    library.random = np.random.default_rng(seed)
+    here, one, two = programs(np.array, with_gaps)[name], on_stream(7)[name], on_stream(9)[name]
+    for _ in range(3):
+        expected, made = values(here()), [one(), two()]
+        library.run()
+        for each in made:
+            for x, y in zip(values(each), expected, strict=True):
+                np.testing.assert_allclose(x, y, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_nothing_leaks_and_nothing_waits(library, name):
+    """Memory, page-locked memory and events are as many after some calls as after many."""
+    run = on_stream(7)[name]
+
+    def some(count):
+        made = [run() for _ in range(count)]  # the caller's arrays live until the device has done with them
+        calls = library.calls.copy()
+        library.run()
+        made.clear()
+        gc.collect()
+        library.run()
+        return library.live(), calls
+
+    some(12)
+    before, _ = some(3)
+    library.calls.clear()
+    after, calls = some(10)
+    assert after == before
+    for waits in (
+        "cuCtxSynchronize",
+        "cuMemAlloc",
+        "cuMemFree",
+        "cuMemHostAlloc",
+        "cuMemFreeHost",
+        "cuMemcpyDtoH",
+    ):
+        assert calls[waits] == 0, waits
+
+
+def test_an_optimizer_that_is_dropped_leaves_nothing(library):
+    def run():
+        opt = gn.Adam(FakeArray(np.ones(5), stream=7), max_norm=1.0, nonfinite="skip")
+        gradients = [FakeArray(np.ones(5), stream=7) for _ in range(3)]
+        for g in gradients:
+            opt.step(g)  # whether the last one was taken, nobody asks
+        return gradients
+
+    def after():
+        held = run()
+        gc.collect()
+        library.run()
+        held.clear()
+        return library.live()
+
+    assert after() == after()
+    assert len(library.memory) == 0
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "raises", "gaps"])
+def test_a_stream_that_is_gone(library, kind):
+    """Nothing is said to a stream that the caller has destroyed since the last call."""
+    g = np.linspace(-1, 1, 33 * 8).reshape(33, 8)
+    here, there = np.ones((33, 8)), FakeArray(np.ones((33, 8)), stream=7)
+    mine, other = (gn.Adam(p, max_norm=1.0, nonfinite="raise") for p in (here, there))
+    first = np.full((33, 8), np.nan) if kind == "raises" else with_gaps(g) if kind == "gaps" else g
+    for opt, gradient in ((mine, first), (other, FakeArray(first, stream=7))):
+        with pytest.raises(FloatingPointError) if kind == "raises" else contextlib.nullcontext():
+            opt.step(gradient)
+    library.run()
+    library.dead.add(7)
+    there.stream = 8
+    mine.step(g)
+    other.step(FakeArray(g, stream=8))
+    library.run()
+    np.testing.assert_allclose(there.values, here, rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_memory_is_freed_after_its_last_use(library, seed):
+    """By whichever stream that was, and though the stream is gone."""
+    library.random = np.random.default_rng(seed)
+    x, y = np.random.default_rng(1).standard_normal((2, 5001))
+    there, other = FakeArray(x, stream=7), FakeArray(y, stream=8)
+    first = gn.relu.backward(gn.silu(there), there)
+    second = gn.relu.backward(other, gn.tanh(there))
+    p = FakeArray(np.ones(5001), stream=8)
+    gn.SGD(p, lr=1.0).step(gn.silu(there))
+    gc.collect()
+    library.dead.update((7, 8))
+    library.run()
+    assert_same_bits(host(first), gn.relu.backward(gn.silu(x), x))
+    assert_same_bits(host(second), gn.relu.backward(y, gn.tanh(x)))
+    assert_same_bits(p.values, 1.0 - gn.silu(x))
+    del first, second
+    gc.collect()
+    library.run()
+    assert len(library.memory) == 0
+
+
+@pytest.mark.parametrize("size", [1, 4096, 100_000])
+def test_uploads_may_change_at_once(library, size):
+    """The host's memory is the caller's again when the call returns, however late the copy is."""
+    cuda, count = driver.get(), 300
+    there = np.zeros((count, size))
+    for k in range(count):
+        source = np.full(size, k + 1.0)
+        cuda.upload(0, there[k].ctypes.data, source, 7)
+        source[:] = np.nan
+    library.run()
+    assert (there == np.arange(1.0, count + 1)[:, None]).all()
+    assert sum(each.bytes.size for each in library.pinned.values()) < 5e6
+
+
+@pytest.mark.parametrize("library", [{"pools": 1}, {"pools": 0}], ids=["pools", "no pools"], indirect=True)
+def test_pools_of_memory(library):
+    """What a pool keeps is set once, and not below what another library wants; without pools it works too."""
+    library.threshold = 5
+    for _ in range(2):
+        x = FakeArray(np.linspace(-1, 1, 50), stream=7)
+        assert_same_bits(host(gn.silu(x)), gn.silu(x.values))
+        assert float(gn.global_norm(with_gaps_on_device(x))) > 0
+    assert library.calls["cuMemPoolSetAttribute"] == library.attributes["pools"]
+    assert (library.calls["cuMemAllocAsync"] > 0) == (library.attributes["pools"] > 0)
+    if library.attributes["pools"]:
+        assert library.threshold == driver.KEPT
+        driver._current.clear()
+        library.threshold = 1 << 40
+        gn.silu(FakeArray(np.ones(5), stream=7))
+        assert library.threshold == 1 << 40
+
+
+def with_gaps_on_device(x):
+    return FakeArray(with_gaps(x.values.reshape(10, 5)), stream=x.stream)
+
+
+@pytest.mark.parametrize("library", [{"version": 12080}], ids=["12.8"], indirect=True)
+def test_a_driver_older_than_the_compiler(library):
+    with pytest.raises(
+        RuntimeError, match=r"knows CUDA up to 12\.8 and .* CUDA 13: pip install 'gnumba\[cuda12"
+    ):
+        gn.relu(FakeArray(np.ones(3)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_is_told_so(library):
+    """And what the parent had is not freed there."""
+    x = gn.relu(FakeArray(np.ones(5), stream=7))
+    library.run()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        before = library.calls.copy()
+        del x
+        freed = library.calls - before
+        try:
+            gn.relu(FakeArray(np.ones(5)))
+        except RuntimeError as error:
+            os.write(write, f"{freed}: {error}".encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as heard:
+        text = heard.read()
+    assert text.startswith("Counter(): x is a CUDA array, and CUDA cannot be used: this process was forked")
+    assert "spawn" in text
+    assert_same_bits(host(x), np.ones(5))
+
+
+def test_as_many_scalars_as_a_rule_has(cuda):
+    names = [f"a{k}" for k in range(300)]
+    scope = {}
+    exec(
+        f"def many(p, g, /, {', '.join(names)}):\n    'Many.'\n    return p - g * ({' + '.join(names)})",
+        scope,
+    )
+    many = gn.rule(scope["many"])
+    here, there = np.ones(5), FakeArray(np.ones(5))
+    hyper = dict(zip(names, np.linspace(0.0, 1.0, 300).tolist(), strict=True))
+    for p, g in ((here, np.ones(5)), (there, FakeArray(np.ones(5)))):
+        gn.optimizer(many, p, **hyper).step(g)
+    assert_same_bits(there.values, here)

@@ -62,6 +62,13 @@ def missing() -> str:
     return ""
 
 
+def compiler_major() -> int:
+    """The major version of CUDA for whose drivers code is made."""
+    from cuda.bindings import nvjitlink
+
+    return int(nvjitlink.version()[0])
+
+
 @functools.cache
 def cubin(body: Body, arch: str) -> Cubin:
     """The body as machine code for an architecture such as "sm_90", from the disk or compiled now."""
@@ -82,13 +89,11 @@ def arch_of(capability: tuple[int, int]) -> str:
 
     Where the compiler does not know it, the next lower one of the same major version, whose code runs there.
     """
-    from cuda.bindings import nvjitlink
-
     major, minor = capability
     for lower in range(minor, -1, -1):
         if _is_known(f"sm_{major}{lower}"):
             return f"sm_{major}{lower}"
-    capable = f"compute capability {major}.{minor}, which CUDA {nvjitlink.version()[0]}'s compiler"
+    capable = f"compute capability {major}.{minor}, which CUDA {compiler_major()}'s compiler"
     if not any(_is_known(f"sm_{later}0") for later in range(major + 1, 100)):
         raise CudaError(f"the GPU has {capable} does not know: pip install --upgrade 'gnumba[cuda13]'")
     raise CudaError(f"the GPU has {capable} makes no code for: pip install 'gnumba[cuda12]', back to 5.0")

@@ -7,20 +7,27 @@ CUDA array is seen. `Driver` says what the engine needs of it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import os
 import weakref
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from .device import CudaError as CudaError
-from .device import arch_of, cubin
+from .device import arch_of, compiler_major, cubin
 from .device import missing as lacks_compiler
 from .grid import THREADS, Body
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Handle = Any
+
+
+KEPT = 1 << 25  # bytes at least that a device's pool keeps of what is freed
+SLAB, SLABS, AN_ARENA = 1 << 15, 128, 16  # page-locked memory for uploads: bytes; how many; allocated at once
 
 
 class Memory(Protocol):
@@ -29,14 +36,47 @@ class Memory(Protocol):
     address: int
 
 
+class StreamOrder:
+    """Order of the uses of device memory by different streams.
+
+    Each use leaves an event on its stream, unless that is the default one. The use by another stream
+    waits for the event, and so does the memory's end: a stream may have been destroyed by then.
+    """
+
+    def __init__(self, device: int, stream: int) -> None:
+        self.device, self.stream, self.event = device, stream, None
+        self.leave()
+
+    def on(self, stream: int) -> Self:
+        """Begin a use: later work on the stream comes after the uses before; `leave` or ``with`` ends it."""
+        if stream != self.stream:
+            if self.stream:
+                get().wait(self.device, self.event, stream)
+            else:
+                get().order(self.device, 0, stream)
+            self.stream = stream
+        return self
+
+    def leave(self) -> None:
+        """End a use: all of it has been put on the stream."""
+        if self.stream:
+            self.event = get().mark(self.device, self.stream, self.event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.leave()
+
+
 class Arguments:
     """Packed kernel arguments: one 8-byte word each, and the array of pointers that cuLaunchKernel takes."""
 
     def __init__(self, body: Body, *values: Any) -> None:
-        self.kinds, self._reals, scalars_from, scalars_kind = _kinds(body)
+        self.kinds, self._reals, offsets, scalars_from, scalars_kind = _kinds(body)
         self.words = np.zeros(len(self.kinds), np.int64)
         self._as_reals = self.words.view(np.float64)
-        pointers = self.words.ctypes.data + _OFFSETS[: len(self.kinds)]
+        pointers = self.words.ctypes.data + offsets
         self._pointers, self.pointers_at = pointers, int(pointers.ctypes.data)
         self._scalars = self.words[scalars_from:].view(scalars_kind)[:: 8 // scalars_kind.itemsize]
         k = 0
@@ -54,15 +94,13 @@ class Arguments:
         self._scalars[: scalars.size] = scalars
 
 
-_OFFSETS = 8 * np.arange(256, dtype=np.int64)
-
-
 @functools.cache
-def _kinds(body: Body) -> tuple[list[np.dtype[Any]], list[bool], int, np.dtype[Any]]:
-    """The arguments' dtypes, which are float64, where the scalars begin, and what these are."""
+def _kinds(body: Body) -> tuple[list[np.dtype[Any]], list[bool], Array, int, np.dtype[Any]]:
+    """The arguments' dtypes, which are float64, their words' offsets, and where and what the scalars are."""
     kinds = [np.dtype(str(kind)) for each in body.arguments for kind in getattr(each, "types", (each,))]
     scalars = len(getattr(body.arguments[-1], "types", ()))
-    return kinds, [kind == np.float64 for kind in kinds], len(kinds) - scalars, kinds[-1]
+    offsets = 8 * np.arange(len(kinds), dtype=np.int64)
+    return kinds, [kind == np.float64 for kind in kinds], offsets, len(kinds) - scalars, kinds[-1]
 
 
 class Driver(Protocol):
@@ -80,8 +118,11 @@ class Driver(Protocol):
     def launch(self, device: int, kernel: Handle, blocks: int, stream: int, arguments: Arguments) -> None:
         """Put a kernel on a stream."""
 
-    def allocate(self, device: int, nbytes: int) -> Memory:
-        """Memory for as long as it is referred to."""
+    def allocate(self, device: int, nbytes: int, order: StreamOrder | None = None) -> Memory:
+        """Memory for as long as it is referred to, for the uses in this order, which its end comes after.
+
+        Without an order its end waits for the device.
+        """
 
     def scratch(self, device: int, nbytes: int, stream: int) -> contextlib.AbstractContextManager[int]:
         """The address of memory for work put on the stream inside the block."""
@@ -107,15 +148,18 @@ class Driver(Protocol):
     def wait(self, device: int, mark: Any, stream: int) -> None:
         """Make later work on the stream wait for the work before the event ``mark``."""
 
-    def later(self, device: int, address: int, stream: int) -> Later:
-        """A float64 at that address, to be read once the stream has come so far."""
+    def number(self, device: int) -> HostNumber:
+        """A float64 in page-locked host memory."""
 
 
-class Later(Protocol):
-    """A number on its way from a device."""
+class HostNumber(Protocol):
+    """A float64 on the host that streams can copy to."""
+
+    def copy(self, address: int, stream: int) -> None:
+        """Put a copy of the device's number at an address on the stream."""
 
     def read(self) -> float:
-        """The number; waits until it is there."""
+        """The number; waits for the last copy."""
 
 
 _current: list[Driver] = []
@@ -141,11 +185,32 @@ def missing() -> str:
         status = cu.cuInit(0)[0]
     except (RuntimeError, OSError, ImportError) as error:
         return f"no NVIDIA driver is found ({error}); install the one of your GPU"
+    if status == cu.CUresult.CUDA_ERROR_NOT_INITIALIZED:
+        return (
+            "this process was forked from one that had used CUDA, where the driver does not work; "
+            "start processes by 'spawn' or 'forkserver' (multiprocessing.set_start_method)"
+        )
     if status != cu.CUresult.CUDA_SUCCESS:
         return f"the NVIDIA driver finds no usable GPU ({status.name})"
     if _checked(cu.cuDeviceGetCount()) == 0:
         return "the NVIDIA driver finds no GPU"
+    version, needed = _checked(cu.cuDriverGetVersion()), compiler_major()
+    if version // 1000 < needed:
+        return (
+            f"the NVIDIA driver knows CUDA up to {version // 1000}.{version % 1000 // 10} and the compiler "
+            f"makes code for CUDA {needed}: pip install 'gnumba[cuda{version // 1000}]', or a newer driver"
+        )
     return ""
+
+
+def _after_fork() -> None:
+    """A forked child cannot use the parent's CUDA: let it ask the driver anew."""
+    _current.clear()
+    missing.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def devices() -> list[str]:
@@ -183,6 +248,9 @@ class Cuda:
         self._contexts: dict[int, Any] = {}
         self._multiprocessors: dict[int, int] = {}
         self._kernels: dict[tuple[int, Body], Handle] = {}
+        self._pools: dict[int, bool] = {}
+        self._staging: dict[int, _Staging] = {}
+        self._process = os.getpid()
 
     def count(self) -> int:
         return int(_checked(self._cu.cuDeviceGetCount()))
@@ -249,16 +317,50 @@ class Cuda:
                 )
             )
 
-    def allocate(self, device: int, nbytes: int) -> Memory:
+    def allocate(self, device: int, nbytes: int, order: StreamOrder | None = None) -> Memory:
+        pooled = order is not None and self._has_pool(device)
         with self._at(device):
-            return _Owned(self, device, int(_checked(self._cu.cuMemAlloc(nbytes))))
+            if pooled and order is not None:
+                address = _checked(self._cu.cuMemAllocAsync(nbytes, order.stream))
+            else:
+                address = _checked(self._cu.cuMemAlloc(nbytes))
+        return _Owned(self, device, int(address), order if pooled else None)
 
-    def _free(self, device: int, address: int) -> None:
-        with contextlib.suppress(CudaError), self._at(device):  # the process may be ending
-            self._cu.cuMemFree(address)
+    def end(self, device: int, release: Callable[..., None], *what: Any) -> None:
+        """Release something, for finalizers: not in a forked child; a process that ends may refuse."""
+        if os.getpid() == self._process:
+            with contextlib.suppress(CudaError), self._at(device):
+                release(*what)
+
+    def free(self, address: int, order: StreamOrder | None) -> None:
+        """Free memory after its last use: on the default stream, which outlives all others."""
+        if order is None:
+            _checked(self._cu.cuCtxSynchronize())
+            _checked(self._cu.cuMemFree(address))
+            return
+        if order.event is not None:
+            _checked(self._cu.cuStreamWaitEvent(0, order.event.handle, 0))
+        _checked(self._cu.cuMemFreeAsync(address, 0))
+
+    def _has_pool(self, device: int) -> bool:
+        """Whether memory can be allocated in the order of a stream, which some virtual GPUs cannot."""
+        if device not in self._pools:
+            kinds, cu = self._cu.CUdevice_attribute, self._cu
+            has = bool(self._attribute(device, kinds.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED))
+            if has:  # by default a pool gives all back whenever somebody waits for the device
+                pool = _checked(cu.cuDeviceGetDefaultMemPool(_checked(cu.cuDeviceGet(device))))
+                threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+                if int(_checked(cu.cuMemPoolGetAttribute(pool, threshold))) < KEPT:
+                    _checked(cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(KEPT)))
+            self._pools[device] = has
+        return self._pools[device]
 
     @contextlib.contextmanager
     def scratch(self, device: int, nbytes: int, stream: int) -> Iterator[int]:
+        if not self._has_pool(device):
+            memory = self.allocate(device, nbytes)
+            yield memory.address
+            return
         with self._at(device):
             address = _checked(self._cu.cuMemAllocAsync(nbytes, stream))
         try:
@@ -268,16 +370,16 @@ class Cuda:
                 _checked(self._cu.cuMemFreeAsync(address, stream))
 
     def upload(self, device: int, address: int, values: Array, stream: int) -> None:
-        if values.nbytes:  # pageable: the driver has taken its copy when the call returns
-            with self._at(device):
-                _checked(self._cu.cuMemcpyHtoDAsync(address, int(values.ctypes.data), values.nbytes, stream))
+        if device not in self._staging:
+            self._staging[device] = _Staging(self)
+        with self._at(device):
+            self._staging[device].upload(address, int(values.ctypes.data), values.nbytes, stream)
 
     def download(self, device: int, values: Array, address: int) -> None:
         with self._at(device):
             _checked(self._cu.cuCtxSynchronize())
             if values.nbytes:
-                _checked(self._cu.cuMemcpyDtoHAsync(int(values.ctypes.data), address, values.nbytes, 0))
-                _checked(self._cu.cuStreamSynchronize(0))
+                _checked(self._cu.cuMemcpyDtoH(int(values.ctypes.data), address, values.nbytes))
 
     def finish(self, device: int) -> None:
         with self._at(device):
@@ -296,48 +398,101 @@ class Cuda:
 
     def mark(self, device: int, stream: int, mark: Any) -> Any:
         with self._at(device):
-            mark = mark or self._event()
-            _checked(self._cu.cuEventRecord(mark, stream))
+            mark = mark or _Event(self, device)
+            _checked(self._cu.cuEventRecord(mark.handle, stream))
         return mark
 
     def wait(self, device: int, mark: Any, stream: int) -> None:
         with self._at(device):
-            _checked(self._cu.cuStreamWaitEvent(stream, mark, 0))
+            _checked(self._cu.cuStreamWaitEvent(stream, mark.handle, 0))
 
     def _event(self) -> Any:
         return _checked(self._cu.cuEventCreate(self._cu.CUevent_flags.CU_EVENT_DISABLE_TIMING))
 
-    def later(self, device: int, address: int, stream: int) -> Later:
-        return _Pending(self, device, address, stream)
+    def destroy(self, event: Any) -> None:
+        _checked(self._cu.cuEventDestroy(event))
+
+    def free_on_host(self, address: int, event: _Event) -> None:
+        """Free page-locked memory when nothing is copied to it any more."""
+        _checked(self._cu.cuEventSynchronize(event.handle))
+        _checked(self._cu.cuMemFreeHost(address))
+
+    def number(self, device: int) -> HostNumber:
+        return _HostNumber(self, device)
 
 
 class _Owned:
     """Memory that is freed with the last reference to it."""
 
-    def __init__(self, cuda: Cuda, device: int, address: int) -> None:
+    def __init__(self, cuda: Cuda, device: int, address: int, order: StreamOrder | None) -> None:
         self.address = address
-        weakref.finalize(self, cuda._free, device, address).atexit = False
+        weakref.finalize(self, cuda.end, device, cuda.free, address, order).atexit = False
 
 
-class _Pending:
-    """A number copied to page-locked memory, and the event that says it is there."""
+class _Event:
+    """An event that is destroyed with the last reference to it; made in the device's context."""
 
-    def __init__(self, cuda: Cuda, device: int, address: int, stream: int) -> None:
+    def __init__(self, cuda: Cuda, device: int) -> None:
+        self.handle = cuda._event()
+        weakref.finalize(self, cuda.end, device, cuda.destroy, self.handle).atexit = False
+
+
+class _HostNumber:
+    """A float64 in page-locked memory, and the event behind the last copy to it."""
+
+    def __init__(self, cuda: Cuda, device: int) -> None:
         self._cuda, self._device = cuda, device
-        cu = cuda._cu
         with cuda._at(device):
-            self._at = int(_checked(cu.cuMemHostAlloc(8, 0)))
-            self._event = cuda._event()
-            _checked(cu.cuMemcpyDtoHAsync(self._at, address, 8, stream))
-            _checked(cu.cuEventRecord(self._event, stream))
+            self._at = int(_checked(cuda._cu.cuMemHostAlloc(8, 0)))
+            self._event = _Event(cuda, device)
+        weakref.finalize(self, cuda.end, device, cuda.free_on_host, self._at, self._event).atexit = False
 
-    def read(self) -> float:
-        import ctypes
-
+    def copy(self, address: int, stream: int) -> None:
         cu = self._cuda._cu
         with self._cuda._at(self._device):
-            _checked(cu.cuEventSynchronize(self._event))
-            value = ctypes.c_double.from_address(self._at).value
-            _checked(cu.cuEventDestroy(self._event))
-            _checked(cu.cuMemFreeHost(self._at))
-        return value
+            _checked(cu.cuMemcpyDtoHAsync(self._at, address, 8, stream))
+            _checked(cu.cuEventRecord(self._event.handle, stream))
+
+    def read(self) -> float:
+        with self._cuda._at(self._device):
+            _checked(self._cuda._cu.cuEventSynchronize(self._event.handle))
+        return ctypes.c_double.from_address(self._at).value
+
+
+class _Staging:
+    """Page-locked memory that uploads go through, so that the caller's own may change or be freed at once.
+
+    What the driver does with pageable memory in a copy that does not wait is not documented. A slab is
+    used again when the event behind its last copy has come; the oldest is waited for if there are `SLABS`.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cu, self._new_event, self._count = cuda._cu, cuda._event, 0
+        self._free: list[tuple[int, Any]] = []
+        self._used: deque[tuple[int, Any]] = deque()
+
+    def upload(self, address: int, source: int, nbytes: int, stream: int) -> None:
+        """Put a copy on the stream; in the device's context."""
+        for done in range(0, nbytes, SLAB):
+            count = min(SLAB, nbytes - done)
+            slab, event = self._slab()
+            ctypes.memmove(slab, source + done, count)
+            _checked(self._cu.cuMemcpyHtoDAsync(address + done, slab, count, stream))
+            _checked(self._cu.cuEventRecord(event, stream))
+            self._used.append((slab, event))
+
+    def _slab(self) -> tuple[int, Any]:
+        """A slab that no copy reads, and its event."""
+        if self._used:
+            slab, event = self._used.popleft()
+            may_wait = self._count >= SLABS and not self._free
+            if may_wait:
+                _checked(self._cu.cuEventSynchronize(event))
+            if may_wait or self._cu.cuEventQuery(event)[0] == self._cu.CUresult.CUDA_SUCCESS:
+                return slab, event
+            self._used.appendleft((slab, event))
+        if not self._free:
+            arena = int(_checked(self._cu.cuMemHostAlloc(AN_ARENA * SLAB, 0)))
+            self._free += [(arena + k * SLAB, self._new_event()) for k in range(AN_ARENA)]
+            self._count += AN_ARENA
+        return self._free.pop()

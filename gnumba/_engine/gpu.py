@@ -1,18 +1,20 @@
 """Tables on a device: what is uploaded and when, and what each kernel is launched with.
 
-Nothing here waits for the device but `Control.read` and the functions that bring numbers to the host.
+Nothing here waits for the device but a number that is read, `assign`, `filled` and `between_steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .._rule import Elementwise
 from . import driver, grid, place, sums
-from .driver import Arguments
+from .driver import Arguments, HostNumber, StreamOrder
 from .factor import CONTROL, FINITE, GO, NORM
 from .remote import Remote, uploaded, view
 from .table import BLOCK, Table, address, by_lines, is_dense
@@ -37,30 +39,20 @@ def _launch(body: grid.Body, ordinal: int, stream: int, pieces: int, arguments: 
     cuda.launch(ordinal, cuda.load(ordinal, body), blocks, stream, arguments)
 
 
-class Turn:
-    """Order of the uses of a device buffer by different streams.
+@contextlib.contextmanager
+def using(orders: Iterable[StreamOrder], stream: int) -> Iterator[None]:
+    """Work on a stream that becomes the latest use of memory that the engine frees."""
+    begun = [order.on(stream) for order in dict.fromkeys(orders)]
+    try:
+        yield
+    finally:
+        for order in begun:
+            order.leave()
 
-    An event is recorded after each use on a stream other than the default one, so that a later stream
-    can wait for the use even if the earlier stream has been destroyed.
-    """
 
-    def __init__(self, ordinal: int, stream: int) -> None:
-        self.ordinal, self.stream = ordinal, stream
-        self._mark: Any = None
-
-    def take(self, stream: int) -> None:
-        """Begin on a stream."""
-        if stream != self.stream:
-            if self._mark is not None and self.stream:
-                driver.get().wait(self.ordinal, self._mark, stream)
-            else:
-                driver.get().order(self.ordinal, self.stream, stream)
-            self.stream = stream
-
-    def done(self) -> None:
-        """All is put on the stream."""
-        if self.stream:
-            self._mark = driver.get().mark(self.ordinal, self.stream, self._mark)
+def orders(arrays: Iterable[Any]) -> list[StreamOrder]:
+    """The orders of those arrays whose memory the engine frees."""
+    return [x.order for x in arrays if isinstance(x, Remote) and x.order is not None]
 
 
 class Resident:
@@ -68,19 +60,21 @@ class Resident:
 
     def __init__(self, table: Table) -> None:
         pieces = np.ascontiguousarray(table.pieces)
-        self.count, self.turn = len(pieces), Turn(table.ordinal, table.stream)
+        self.count, self.order = len(pieces), StreamOrder(table.ordinal, table.stream)
+        self.orders = orders(x for row in table.rows for x in row)
         self._known = b""
-        self._memory = driver.get().allocate(table.ordinal, max(8, table.addresses.nbytes + pieces.nbytes))
+        nbytes = max(8, table.addresses.nbytes + pieces.nbytes)
+        self._memory = driver.get().allocate(table.ordinal, nbytes, self.order)
         self.rows_at = self._memory.address
         self.pieces_at = self.rows_at + table.addresses.nbytes
-        driver.get().upload(table.ordinal, self.pieces_at, pieces, table.stream)
+        with self.order:
+            driver.get().upload(table.ordinal, self.pieces_at, pieces, table.stream)
         body = grid.sweep(table.function, table.dtype)
         self.arguments = Arguments(body, self.rows_at, self.pieces_at, self.count, 0)
         self._of_norm: dict[int, Arguments] = {}
 
-    def follow(self, table: Table) -> None:
-        """Make the device's addresses those of the table, after what still reads the former."""
-        self.turn.take(table.stream)
+    def upload(self, table: Table) -> None:
+        """Make the device's addresses those of the table; inside a use of `order`."""
         now = table.addresses.tobytes()
         if now != self._known:
             driver.get().upload(table.ordinal, self.rows_at, table.addresses, table.stream)
@@ -119,11 +113,14 @@ def calls(table: Table, scalars: Array, control: int) -> list[tuple[Any, ...]]:
 
 
 def _sweep(body: grid.Body, table: Table, here: Resident, control: int, scalars: Array) -> None:
-    here.follow(table)
-    here.arguments.set(SWEEP_CONTROL, control)
-    here.arguments.set_scalars(scalars)
-    _launch(body, table.ordinal, table.stream, here.count, here.arguments)
-    here.turn.done()
+    with here.order.on(table.stream):
+        here.upload(table)
+        here.arguments.set(SWEEP_CONTROL, control)
+        here.arguments.set_scalars(scalars)
+        _launch(body, table.ordinal, table.stream, here.count, here.arguments)
+    if here.orders or table.orders:
+        with using((*here.orders, *table.orders), table.stream):
+            pass
 
 
 def _walk(
@@ -140,7 +137,7 @@ def _walk(
     size = row[0].size
     if not size:
         return
-    with driver.get().scratch(ordinal, numbers.nbytes, stream) as at:
+    with using(orders(row), stream), driver.get().scratch(ordinal, numbers.nbytes, stream) as at:
         driver.get().upload(ordinal, at, numbers, stream)
         shape_at = at + 8 * len(row)
         strides_at = shape_at + 8 * shape.size
@@ -154,14 +151,26 @@ def over_row(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> N
     """The function over one row of arrays, the first on whose stream all runs."""
     assert isinstance(row[0], Remote)
     ordinal, stream = row[0].ordinal, row[0].stream
-    follow(ordinal, stream, (a.stream for a in row[1:] if isinstance(a, Remote)))
-    if not is_dense(row, function.indexed):
-        body = grid.walk(function, row[0].dtype)
-        _walk(body, row, ordinal, stream, 0, scalars, function.indexed)
-    elif row[0].size:
-        body = grid.flat(function, row[0].dtype)
-        pieces = -(-row[0].size // grid.CHUNK)
-        start(body, ordinal, stream, pieces, tuple(map(address, row)), row[0].size, scalars=scalars)
+    with joined(ordinal, stream, (a.stream for a in row if isinstance(a, Remote))):
+        if not is_dense(row, function.indexed):
+            body = grid.walk(function, row[0].dtype)
+            _walk(body, row, ordinal, stream, 0, scalars, function.indexed)
+        elif row[0].size:
+            body = grid.flat(function, row[0].dtype)
+            pieces = -(-row[0].size // grid.CHUNK)
+            with using(orders(row), stream):
+                start(body, ordinal, stream, pieces, tuple(map(address, row)), row[0].size, scalars=scalars)
+
+
+@contextlib.contextmanager
+def joined(ordinal: int, stream: int, others: Iterable[int]) -> Iterator[None]:
+    """Work on one stream with arrays of several: after what these did, and before what they will do."""
+    apart = set(others) - {stream}
+    for other in apart:
+        driver.get().order(ordinal, other, stream)
+    yield
+    for other in apart:
+        driver.get().order(ordinal, stream, other)
 
 
 def follow(ordinal: int, stream: int, others: Iterable[int]) -> None:
@@ -176,51 +185,52 @@ def follow(ordinal: int, stream: int, others: Iterable[int]) -> None:
 class Control:
     """The norm of gradients and what follows from it, on their device."""
 
-    def __init__(self, ordinal: int) -> None:
-        self.ordinal, self.turn, self._room = ordinal, Turn(ordinal, 0), 0
-        self._memory = driver.get().allocate(ordinal, 8 * (CONTROL + 1))
+    def __init__(self, ordinal: int, stream: int) -> None:
+        self.ordinal, self.order, self._room = ordinal, StreamOrder(ordinal, stream), 0
+        self._memory = driver.get().allocate(ordinal, 8 * (CONTROL + 1), self.order)
         self.address, self._counter = self._memory.address, self._memory.address + 8 * CONTROL
-        driver.get().zero(ordinal, self._counter, 8, 0)
-        driver.get().finish(ordinal)
+        self._number: HostNumber | None = None
+        with self.order:
+            driver.get().zero(ordinal, self._counter, 8, stream)
 
     def take(
         self, tables: list[Table], column: int, stream: int, scale: float, limit: float, skip: bool
     ) -> None:
         """Put the norm of a column of all tables on the stream; ``limit`` < 0 is none."""
-        self.turn.take(stream)
         work = [*_dense_parts(tables), *_strided_parts(tables, column)]
         longest, slots = max(pieces for _, pieces, _ in work), len(work)
-        at = self._scratch(8 * sums.PER_SLOT * (longest + slots))
-        totals = at + 8 * sums.PER_SLOT * longest
-        for slot, (table, pieces, x) in enumerate(work):
-            rest = (at, self._counter, totals, slot, slots, self.address, scale, limit, int(skip))
-            if x is None:
-                self._dense(table, column, stream, pieces, rest)
-            else:
-                self._strided(x, stream, pieces, rest)
-        if scale < 1.0:  # or finite gradients stay so
-            for table, pieces, x in work:
-                self._look(table, column, x, stream, pieces, (self.address, scale, int(skip)))
-        self.turn.done()
+        with self.order.on(stream):
+            at = self._scratch(8 * sums.PER_SLOT * (longest + slots))
+            totals = at + 8 * sums.PER_SLOT * longest
+            for slot, (table, pieces, x) in enumerate(work):
+                rest = (at, self._counter, totals, slot, slots, self.address, scale, limit, int(skip))
+                if x is None:
+                    self._dense(table, column, stream, pieces, rest)
+                else:
+                    self._strided(x, stream, pieces, rest)
+            if scale < 1.0:  # or finite gradients stay so
+                for table, pieces, x in work:
+                    self._look(table, column, x, stream, pieces, (self.address, scale, int(skip)))
 
     def _scratch(self, nbytes: int) -> int:
         """Memory for sums, kept from step to step."""
         if nbytes > self._room:
-            self._sums, self._room = driver.get().allocate(self.ordinal, nbytes), nbytes
+            self._sums, self._room = driver.get().allocate(self.ordinal, nbytes, self.order), nbytes
         return self._sums.address
 
     def _dense(self, table: Table, column: int, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         here = resident(table)
-        here.follow(table)
         arguments = here.of_norm(table, column)
         for k, value in enumerate(rest, OF_TABLE):
             arguments.set(k, value)
-        _launch(sums.squares(table.dtype), self.ordinal, stream, pieces, arguments)
+        with using((here.order, *here.orders, *table.orders), stream):
+            here.upload(table)
+            _launch(sums.squares(table.dtype), self.ordinal, stream, pieces, arguments)
 
     def _strided(self, x: Array, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         shape, strides = by_lines((x,))
         numbers = np.concatenate([shape, strides.ravel()]).astype(np.int64)
-        with driver.get().scratch(self.ordinal, numbers.nbytes, stream) as at:
+        with using(orders([x]), stream), driver.get().scratch(self.ordinal, numbers.nbytes, stream) as at:
             driver.get().upload(self.ordinal, at, numbers, stream)
             place = (address(x), at, at + 8 * shape.size, shape.size, x.size)
             start(sums.strided_squares(x.dtype), self.ordinal, stream, pieces, *place, *rest)
@@ -230,33 +240,55 @@ class Control:
         if x is None:
             here, columns = resident(table), len(table.function.columns)
             numbers = here.rows_at, columns, column, here.pieces_at, here.count
-            start(sums.overflow(table.dtype), self.ordinal, stream, pieces, *numbers, *rest)
+            with using((here.order, *here.orders, *table.orders), stream):
+                start(sums.overflow(table.dtype), self.ordinal, stream, pieces, *numbers, *rest)
             return
         axes = np.array([*zip(x.shape, x.strides, strict=True)], np.int64)
-        with driver.get().scratch(self.ordinal, axes.nbytes, stream) as at:
+        with using(orders([x]), stream), driver.get().scratch(self.ordinal, axes.nbytes, stream) as at:
             driver.get().upload(self.ordinal, at, axes, stream)
             where = address(x), at, x.ndim, x.size
             start(sums.strided_overflow(x.dtype), self.ordinal, stream, pieces, *where, *rest)
 
-    def read(self) -> tuple[float, bool]:
-        """The norm and whether it is finite; waits for it."""
-        numbers = np.empty(CONTROL)
-        driver.get().download(self.ordinal, numbers, self.address)
-        return float(numbers[NORM]), bool(numbers[FINITE])
+    def told(self, k: int) -> HostNumber:
+        """Number ``k`` of this on its way to the host; the one before is forgotten."""
+        if self._number is None:
+            self._number = driver.get().number(self.ordinal)
+        with self.order:
+            self._number.copy(self.address + 8 * k, self.order.stream)
+        return self._number
 
-    def later(self) -> driver.Later:
+    def later(self) -> HostNumber:
         """Whether work went on, once it is known."""
-        return driver.get().later(self.ordinal, self.address + 8 * GO, self.turn.stream)
+        return self.told(GO)
+
+    def norm(self) -> float:
+        """The norm; waits for it."""
+        return self.told(NORM).read()
+
+    def finite(self) -> bool:
+        """Whether the gradients are finite; waits for them."""
+        return bool(self.told(FINITE).read())
 
     def given_to(self, x: Any) -> Any:
         """A copy of the norm as it is now, float64, in an array of shape () of x's kind."""
         there = place.fresh(x, place.seen("parameter", x), (), np.dtype(np.float64))
         assert isinstance(there, Remote)
-        self.turn.take(there.stream)
-        norm = view(self, self.address, (), None, there.dtype, self.ordinal, there.stream)
-        over_row(COPY, (norm, there), np.empty(0))
-        self.turn.done()
+        where = self.address + 8 * NORM, (), None, there.dtype, self.ordinal, there.stream
+        over_row(COPY, (view(self, *where, order=self.order), there), np.empty(0))
         return place.like(x, there)
+
+
+# By driver and device: the controls that no call is using.
+_CONTROLS: WeakKeyDictionary[driver.Driver, dict[int, list[Control]]] = WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def control(ordinal: int, stream: int) -> Iterator[Control]:
+    """A control for one call, kept for the next one: what is in it is the call's until it ends."""
+    kept = _CONTROLS.setdefault(driver.get(), {}).setdefault(ordinal, [])
+    made = kept.pop() if kept else Control(ordinal, stream)
+    yield made
+    kept.append(made)
 
 
 def _dense_parts(tables: list[Table]) -> list[tuple[Any, int, Any]]:
@@ -268,25 +300,14 @@ def _strided_parts(tables: list[Table], column: int) -> list[tuple[Any, int, Any
     return [(None, -(-x.size // BLOCK), x) for x in found if x.size]
 
 
-def summed_over_row(function: Elementwise, row: tuple[Array, ...], scalars: Array, result: Remote) -> None:
-    """A function with ``summed`` over dense arrays; the sum of its last output goes to ``result``."""
-    first = row[0]
-    assert isinstance(first, Remote)
-    _summed(first, result, sums.summed(function, first.dtype), tuple(map(address, row)), scalars)
-
-
 def total(x: Array, result: Remote) -> None:
     """The sum of dense elements, in the order of memory."""
     assert isinstance(x, Remote)
-    _summed(x, result, sums.total(x.dtype), address(x), None)
-
-
-def _summed(x: Remote, result: Remote, body: grid.Body, where: Any, scalars: Any) -> None:
     blocks = -(-x.size // sums.SUMMED)
     cuda, ordinal, stream = driver.get(), x.ordinal, x.stream
-    with cuda.scratch(ordinal, 8 * (blocks + 2), stream) as at:
+    with using(orders((x, result)), stream), cuda.scratch(ordinal, 8 * (blocks + 2), stream) as at:
         cuda.zero(ordinal, at, 8, stream)
-        start(body, ordinal, stream, blocks, where, x.size, at + 16, at, at + 8, scalars=scalars)
+        start(sums.total(x.dtype), ordinal, stream, blocks, address(x), x.size, at + 16, at, at + 8)
         start(sums.rounded(result.dtype), ordinal, stream, 1, at + 8, address(result))
 
 
@@ -299,7 +320,7 @@ def summed_along(x: Array, axes: tuple[int, ...], result: Remote) -> None:
     cuda, ordinal, stream = driver.get(), x.ordinal, x.stream
     if not result.size:
         return
-    with cuda.scratch(ordinal, max(8, numbers.nbytes), stream) as at:
+    with using(orders((x, result)), stream), cuda.scratch(ordinal, max(8, numbers.nbytes), stream) as at:
         cuda.upload(ordinal, at, numbers, stream)
         start(
             sums.along(x.dtype), ordinal, stream, result.size,
@@ -312,16 +333,30 @@ def gathered(values: Array, order: Array, starts: Array) -> Remote:
     assert isinstance(values, Remote)
     rows, width = len(starts) - 1, int(np.prod(values.shape[1:], dtype=np.int64))
     cuda, ordinal, stream = driver.get(), values.ordinal, values.stream
-    memory = cuda.allocate(ordinal, max(8, rows * width * values.itemsize))
-    out = view(memory, memory.address, (rows, *values.shape[1:]), None, values.dtype, ordinal, stream)
+    out = _like(values, (rows, *values.shape[1:]))
     if out.size:
         numbers = np.concatenate([order, starts]).astype(np.int64)
-        with cuda.scratch(ordinal, numbers.nbytes, stream) as at:
+        with using(orders((values, out)), stream), cuda.scratch(ordinal, numbers.nbytes, stream) as at:
             cuda.upload(ordinal, at, numbers, stream)
             pieces = -(-rows * width // grid.THREADS)
-            where = (address(values), at, at + 8 * order.size, rows, width, memory.address)
+            where = (address(values), at, at + 8 * order.size, rows, width, address(out))
             start(sums.gathered(values.dtype), ordinal, stream, pieces, *where)
     return out
+
+
+def dense(values: Array) -> Remote:
+    """A copy in C order, on the array's stream."""
+    assert isinstance(values, Remote)
+    out = _like(values, values.shape)
+    over_row(COPY, (values, out), np.empty(0))
+    return out
+
+
+def _like(x: Remote, shape: tuple[int, ...]) -> Remote:
+    """New memory in C order for this shape, beside an array and on its stream."""
+    order, nbytes = StreamOrder(x.ordinal, x.stream), int(np.prod(shape, dtype=np.int64)) * x.itemsize
+    memory = driver.get().allocate(x.ordinal, max(8, nbytes), order)
+    return view(memory, memory.address, shape, None, x.dtype, x.ordinal, x.stream, order=order)
 
 
 # To and fro.

@@ -173,6 +173,8 @@ def seen_on_device(name: str, x: Any, given: Any) -> Remote:
         driver.get()
     except driver.CudaError as error:
         raise driver.CudaError(f"{name} is a CUDA array, and {error}") from None
+    if isinstance(x, DeviceArray):
+        return x.view()
     interface = x.__cuda_array_interface__
     if interface.get("mask") is not None:
         raise TypeError(f"{name} is a masked array, expected a plain array")

@@ -17,15 +17,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Remote(np.ndarray[Any, np.dtype[Any]]):
-    """A view of memory of the CUDA device with this ordinal, used on that stream; whose it is."""
+    """A view of memory of the CUDA device with this ordinal, used on that stream; whose it is.
+
+    Memory that the engine frees has the order of its uses.
+    """
 
     ordinal: int
     stream: int
     given: Any
+    order: driver.StreamOrder | None
 
     def __array_finalize__(self, source: Any) -> None:
         self.ordinal, self.stream = getattr(source, "ordinal", 0), getattr(source, "stream", 0)
-        self.given = None
+        self.order, self.given = getattr(source, "order", None), None
 
     def __repr__(self) -> str:
         return f"Remote(device={self.ordinal}, shape={self.shape}, dtype={self.dtype})"
@@ -55,6 +59,7 @@ def view(
     device: int,
     stream: int,
     writeable: bool = True,
+    order: driver.StreamOrder | None = None,
 ) -> Remote:
     """A device's memory as an array; ``owner`` lives as long as the view."""
     interface = {
@@ -65,14 +70,15 @@ def view(
         "version": 3,
     }
     made = np.asarray(_Memory(interface, owner)).view(Remote)
-    made.ordinal, made.stream, made.given = device, stream, owner
+    made.ordinal, made.stream, made.given, made.order = device, stream, owner, order
     return made
 
 
 class DeviceArray:
     """A C-contiguous array on a CUDA device, for callers whose own library gnumba does not know.
 
-    It has ``__cuda_array_interface__``; ``float(x)`` and ``numpy.asarray(x)`` copy it to the host.
+    It has ``__cuda_array_interface__``; ``float(x)`` and ``numpy.asarray(x)`` copy it to the host. What
+    else works on its memory, on another stream than the interface names, must have it live until then.
     """
 
     def __init__(self, shape: Sequence[int], dtype: np.dtype[Any], device: int, stream: int) -> None:
@@ -80,7 +86,8 @@ class DeviceArray:
         self.size = int(np.prod(self.shape, dtype=np.int64))
         self.ndim = len(self.shape)
         self._device, self._stream = device, stream
-        self._memory = driver.get().allocate(device, max(1, self.size * self.dtype.itemsize))
+        self._order = driver.StreamOrder(device, stream)
+        self._memory = driver.get().allocate(device, max(1, self.size * self.dtype.itemsize), self._order)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -95,7 +102,8 @@ class DeviceArray:
 
     def view(self) -> Remote:
         """The array as the engine has it."""
-        return view(self, self._memory.address, self.shape, None, self.dtype, self._device, self._stream)
+        where = self._memory.address, self.shape, None, self.dtype, self._device, self._stream
+        return view(self, *where, order=self._order)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         return downloaded(self.view()).astype(dtype or self.dtype, copy=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._engine import place
+from .._engine import gpu, place
 from .._engine.factor import ONE, Factor, factor
-from .._engine.gpu import Control, follow
 from .._engine.launch import launch
 from .._engine.libraries import count_writes
 from .._engine.norm import finite_norm, is_finite, norm
@@ -79,9 +80,9 @@ class Guard:
         tables = plan.tables + [update.table for update in bound.sparse]
         if tables[0].ordinal != HOST:
             if plan.control is None:
-                plan.control = Control(tables[0].ordinal)
+                plan.control = gpu.Control(tables[0].ordinal, tables[0].stream)
             plan.control.take(tables, 1, tables[0].stream, scale, limit, self.nonfinite == "skip")
-            if self.nonfinite == "raise" and not plan.control.read()[1]:
+            if self.nonfinite == "raise" and not plan.control.finite():
                 raise _not_finite(plan.params, gradients, scale)
             return Verdict(ONE, int(plan.control.address), plan.control)
         found, finite = finite_norm(tables, 1, scale)
@@ -145,7 +146,8 @@ def global_norm(grads: Any) -> Any:
     arrays = [x.sums(k) if isinstance(x, Rows) else place.seen(k, x) for k, x in named.items()]
     tables = _tables(SCALED, arrays)
     if _on_device(tables):
-        return _norm_on_device(tables).given_to(_values(next(iter(named.values()))))
+        with _norm_on_device(tables) as control:
+            return control.given_to(_values(next(iter(named.values()))))
     return norm((table, 0) for table in tables)
 
 
@@ -193,8 +195,8 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
     tables = _tables(SCALED, sums)
     if _on_device(tables):
-        control = _clip_on_device(sums, list(arrays.values()), limit)
-        return control.given_to(_values(next(iter(named.values()))))
+        with _clip_on_device(sums, list(arrays.values()), limit) as control:
+            return control.given_to(_values(next(iter(named.values()))))
     found = norm((table, 0) for table in tables)
     _scale(_tables(SCALED, list(arrays.values())), factor(found, limit, 1.0))
     return found
@@ -229,7 +231,8 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
     sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
     for measured, g in zip(sums, arrays.values(), strict=True):
         if isinstance(g, Remote):
-            _clip_on_device([measured], [g], limit)
+            with _clip_on_device([measured], [g], limit):
+                pass
         else:
             found = norm([(Table(SCALED, [(measured,)]), 0)])
             _scale([Table(SCALED, [(g,)])], factor(found, limit, 1.0))
@@ -276,24 +279,29 @@ def _on_device(tables: list[Table]) -> bool:
     return bool(tables) and tables[0].ordinal != HOST
 
 
-def _norm_on_device(tables: list[Table], limit: float = -1.0) -> Control:
-    control = Control(tables[0].ordinal)
+@contextlib.contextmanager
+def _norm_on_device(tables: list[Table], limit: float = -1.0) -> Iterator[gpu.Control]:
     first, *others = (x for table in tables for (x, *_) in table.rows if isinstance(x, Remote))
-    follow(first.ordinal, first.stream, (x.stream for x in others))
     for table in tables:
         table.stream = first.stream
-    control.take(tables, 0, first.stream, 1.0, limit, skip=False)
-    return control
+    with (
+        gpu.joined(first.ordinal, first.stream, (x.stream for x in others)),
+        gpu.control(first.ordinal, first.stream) as control,
+    ):
+        control.take(tables, 0, first.stream, 1.0, limit, skip=False)
+        yield control
 
 
-def _clip_on_device(sums: list[Array], arrays: list[Array], limit: float) -> Control:
+@contextlib.contextmanager
+def _clip_on_device(sums: list[Array], arrays: list[Array], limit: float) -> Iterator[gpu.Control]:
     """Scale arrays by what follows from the norm of ``sums``, which the host does not wait for."""
-    control = _norm_on_device(_tables(SCALED, sums), limit)
-    tables = _tables(RESCALED, arrays)
-    for table in tables:
-        table.stream = control.turn.stream
-    launch([(table, np.ones(2)) for table in tables], control.address)
-    return control
+    with _norm_on_device(_tables(SCALED, sums), limit) as control:
+        tables = _tables(RESCALED, arrays)
+        for table in tables:
+            table.stream = control.order.stream
+        with control.order:
+            launch([(table, np.ones(2)) for table in tables], control.address)
+        yield control
 
 
 def _scale(tables: list[Table], by: Factor) -> None:

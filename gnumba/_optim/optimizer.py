@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._engine.compile.snapshot import current
-from .._engine.driver import Later
+from .._engine.driver import HostNumber
 from .._engine.factor import Factor
 from .._engine.gpu import Control
 from .._engine.launch import launch
@@ -79,7 +79,7 @@ class Optimizer(Grouped):
         self._flags = {name: checked_flag(name, flag) for name, flag in flags.items()}
         self._t = self._skipped = 0
         self._norm: float | Control | None = None
-        self._pending: tuple[Later, list[Parameter]] | None = None
+        self._pending: tuple[HostNumber, list[Parameter]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._given, self._names = dict(hyper), tuple(hyper)  # for all groups
         self._params = Params(params)
@@ -351,7 +351,7 @@ class Optimizer(Grouped):
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
-        norm = self._norm.read()[0] if isinstance(self._norm, Control) else self._norm
+        norm = self._norm.norm() if isinstance(self._norm, Control) else self._norm
         left = ("_plan", "_updates", "_fast")
         return {name: value for name, value in self.__dict__.items() if name not in left} | {"_norm": norm}
 

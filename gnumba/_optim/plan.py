@@ -173,4 +173,4 @@ class Plan:
             gpu.follow(ordinal, stream, others)  # streams that their libraries name now
             for table in (*self.tables, *(update.table for update in bound.sparse)):
                 if table.ordinal == ordinal:
-                    table.stream = stream
+                    table.stream, table.orders = stream, gpu.orders(bound.views)

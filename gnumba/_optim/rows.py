@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._engine import gpu, place, transfer
-from .._engine.remote import Remote, uploaded
+from .._engine.remote import Remote
 from .._suggest import suggesting
 
 __all__ = ["Rows"]
@@ -139,9 +139,7 @@ def dense_rows(values: Array) -> Array:
         return values
     if not isinstance(values, Remote):
         return np.ascontiguousarray(values)
-    dense = uploaded(np.empty(values.shape, values.dtype), values.ordinal, values.stream)
-    gpu.assign(dense, values)
-    return dense
+    return gpu.dense(values)
 
 
 def _grouped(rows: Array) -> tuple[Array, Array, Array]:
