@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import gc
 import os
 import pickle
@@ -913,6 +914,34 @@ def test_memory_is_freed_after_its_last_use(library, seed):
     gc.collect()
     library.run()
     assert len(library.memory) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", ["activation", "clip", "step", "strided step"])
+def test_arrays_of_two_streams(library, case, seed):
+    """The callers' work on each stream, before the call and after it, is not overtaken."""
+    library.random = np.random.default_rng(seed)
+    x, y = np.random.default_rng(1).standard_normal((2, 33, 8))
+    made = [FakeArray(np.full((33, 8), np.nan), stream=stream) for stream in (7, 9)]
+    if case == "strided step":
+        made[1] = FakeArray(with_gaps(np.full((33, 8), np.nan)), stream=9)
+    for each, values in zip(made, (x, y), strict=True):
+        library.put(each.stream, functools.partial(np.copyto, each.values, values))
+    expected, first, found = [x.copy(), y.copy()], made[0], {}
+    if case == "activation":
+        first, expected[0] = gn.relu.backward(*made), gn.relu.backward(x, y)
+    elif case == "clip":
+        gn.clip_by_global_norm(made, 1.0)
+        gn.clip_by_global_norm(expected, 1.0)
+    else:
+        gn.SGD(first, lr=1.0).step(made[1])
+        expected[0] -= y
+    seen = first.view() if isinstance(first, DeviceArray) else first.values
+    library.put(7, lambda: found.update(first=np.array(seen, subok=False)))
+    library.put(9, lambda: (found.update(second=made[1].values.copy()), made[1].values.fill(np.nan)))
+    library.run()
+    np.testing.assert_allclose(found["first"], expected[0], rtol=1e-14)
+    np.testing.assert_allclose(found["second"], expected[1], rtol=1e-14)
 
 
 @pytest.mark.parametrize("size", [1, 4096, 100_000])

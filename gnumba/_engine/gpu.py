@@ -6,6 +6,7 @@ Nothing here waits for the device but a number that is read, `assign`, `filled` 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -109,7 +110,10 @@ def calls(table: Table, scalars: Array, control: int) -> list[tuple[Any, ...]]:
     if here.count and len(table.strided) < len(table.rows):
         made.append((_sweep, bodies[0], table, here, control, scalars))
     rest = table.ordinal, table.stream, control, scalars, table.function.indexed
-    return made + [(_walk, bodies[1], row, *rest) for row in table.strided.values()]
+    made += [(_walk, bodies[1], row, *rest) for row in table.strided.values()]
+    if table.others:
+        made.append((follow, table.ordinal, table.others, (table.stream,)))
+    return made
 
 
 def _sweep(body: grid.Body, table: Table, here: Resident, control: int, scalars: Array) -> None:
@@ -166,16 +170,14 @@ def over_row(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> N
 def joined(ordinal: int, stream: int, others: Iterable[int]) -> Iterator[None]:
     """Work on one stream with arrays of several: after what these did, and before what they will do."""
     apart = set(others) - {stream}
-    for other in apart:
-        driver.get().order(ordinal, other, stream)
+    follow(ordinal, (stream,), apart)
     yield
-    for other in apart:
-        driver.get().order(ordinal, stream, other)
+    follow(ordinal, apart, (stream,))
 
 
-def follow(ordinal: int, stream: int, others: Iterable[int]) -> None:
-    """Make later work on the stream wait for the work submitted so far to the other streams."""
-    for other in set(others) - {stream}:
+def follow(ordinal: int, streams: Iterable[int], others: Iterable[int]) -> None:
+    """Make later work on each of the streams wait for the work submitted so far to the others."""
+    for stream, other in itertools.product(streams, others):
         driver.get().order(ordinal, other, stream)
 
 

@@ -45,6 +45,7 @@ class Table:
         self.ordinal = first.ordinal if isinstance(first, Remote) else HOST
         self.stream = first.stream if isinstance(first, Remote) else 0
         self.on_device: list[Any] = []  # device copies of addresses and pieces, shared with subsets
+        self.others: set[int] = set()  # streams of its arrays that later work comes after the table's
         self.orders: list[Any] = []  # of arrays bound on a device whose memory goes when they do
         self.traffic = self.size * host.cost(self.function, self.dtype)
         self._ready: dict[str, tuple[Kernel, Array, Array]] = {}

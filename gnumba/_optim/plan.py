@@ -169,8 +169,9 @@ class Plan:
         """Each device's work goes on its first parameter's stream, after what makes the gradients."""
         for at in (view for view in bound.views if isinstance(view, Remote)):
             streams[at.ordinal].append(at.stream)
-        for ordinal, (stream, *others) in streams.items():
-            gpu.follow(ordinal, stream, others)  # streams that their libraries name now
+        for ordinal, (stream, *rest) in streams.items():
+            others = {*rest} - {stream}
+            gpu.follow(ordinal, (stream,), others)  # streams that their libraries name now
             for table in (*self.tables, *(update.table for update in bound.sparse)):
                 if table.ordinal == ordinal:
-                    table.stream, table.orders = stream, gpu.orders(bound.views)
+                    table.stream, table.others, table.orders = stream, others, gpu.orders(bound.views)
