@@ -54,7 +54,7 @@ Where the work runs
 from typing import TYPE_CHECKING
 
 from . import elementary, init, rules, schedules
-from ._engine.place import target_of, use_target
+from ._engine.targets import target_of, use_target
 from ._info import info, inspect, precompile
 from ._io.batches import minibatches
 from ._io.checkpoint import load_checkpoint, save_checkpoint

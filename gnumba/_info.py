@@ -10,10 +10,13 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._engine import binding, device, driver, grid, host, place, threads
+from ._engine import binding, grid, host, threads
+from ._engine.arrays import checked_dtype
 from ._engine.compile import cache, kernel, numba_private
 from ._engine.compile.snapshot import current
 from ._engine.compile.ufunc import TARGETS
+from ._engine.cuda import compiler as device
+from ._engine.cuda import driver
 from ._nn.activation import Activation
 from ._nn.dropout import Dropout
 from ._optim.optimizer import Optimizer
@@ -99,7 +102,7 @@ def inspect(
     >>> sorted(gn.inspect(gn.relu))
     ['asm', 'llvm']
     """
-    function, made = current(_function(rule)), place.checked_dtype(dtype)
+    function, made = current(_function(rule)), checked_dtype(dtype)
     flat = isinstance(function, (Activation, Dropout))
     if kernel.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, threads.usable(target), flat=flat)
@@ -137,7 +140,7 @@ def precompile(optimizer_or_activation: Any, dtype: Any = "float32", target: str
 
 def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> list[Callable[[], Any]]:
     """Compilations that `precompile` runs, one callable per kernel."""
-    made = place.checked_dtype(dtype)
+    made = checked_dtype(dtype)
     flat = isinstance(thing, (Activation, Dropout))
     thing = current(thing) if isinstance(thing, Activation) else thing
     functions = thing.functions if flat else _functions(thing)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ._engine import place
+from ._engine import checks
+from ._engine.arrays import as_view, reader
+from ._engine.cuda.memory import Remote
 from ._engine.libraries import has_version
-from ._engine.remote import Remote
 from ._engine.table import Row, Table
 from ._rule import Elementwise
 from ._tree import Structure, outline, read, structure, unlike, values_of
@@ -125,7 +126,7 @@ class Params:
 
     def _see(self) -> None:
         """Find the arrays' memory."""
-        self.memory = place.check_updated("parameter", {p.name: p.given for p in self._all})
+        self.memory = checks.check_updated("parameter", {p.name: p.given for p in self._all})
         for p in self._all:
             p.see(self.memory.arrays[p.name])
         self.versioned = [p for p in self._all if has_version(p.given)]
@@ -194,7 +195,7 @@ class Params:
         """Tables of rows (p, *columns of p): one a dtype, a place and a cohort, and whose rows they are."""
         members: dict[Hashable, list[Parameter]] = {}
         for p in self._all:
-            key = (*cohorts[p.index : p.index + 1], p.dtype, place.where(p.array))
+            key = (*cohorts[p.index : p.index + 1], p.dtype, checks.where(p.array))
             members.setdefault(key, []).append(p)
         return [
             (Table(function, [self._row(p, columns) for p in chosen]), chosen) for chosen in members.values()
@@ -228,8 +229,8 @@ class Parameter:
         """Take ``array`` as the view of the memory to update."""
         self.array: Any = array
         self.dtype, self.nbytes, self.on_device = array.dtype, array.nbytes, isinstance(array, Remote)
-        self.layout = place.layout(array)
-        self._read = place.reader(self.given) if isinstance(array, Remote) and array.flags.forc else None
+        self.layout = checks.layout(array)
+        self._read = reader(self.given) if isinstance(array, Remote) and array.flags.forc else None
         self._lies = self._read(self.given) if self._read else ()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -248,8 +249,8 @@ class Parameter:
 
     def check_held(self, held: Any) -> Any:
         """The array as it is now; ValueError unless the container holds it, writable and where it was."""
-        now = place.seen(self.name, self.given)
-        moved = place.layout(now) != self.layout
+        now = as_view(self.name, self.given)
+        moved = checks.layout(now) != self.layout
         if held is not self.given or moved:
             raise ValueError(
                 f"parameter {self.name} is no longer the array the optimizer was given: "

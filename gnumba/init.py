@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from ._engine import place
+from ._engine.arrays import as_view, checked_dtype
 from ._engine.transfer import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
 from ._nn.activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
@@ -72,7 +72,7 @@ def _fans(shape: Any) -> tuple[int, int]:
 
 def _made(draw: Callable[[np.random.Generator], Any], rng: Any, dtype: Any, like: Any) -> Any:
     """Draw numbers with ``draw``, and convert them to the dtype and kind of array asked for."""
-    dtype = place.checked_dtype(dtype) if like is None else place.seen("like", like).dtype
+    dtype = checked_dtype(dtype) if like is None else as_view("like", like).dtype
     made = np.asarray(draw(generator(rng)), dtype, order="C")
     return made if like is None or isinstance(like, np.ndarray) else placed(like, made)
 

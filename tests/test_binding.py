@@ -9,7 +9,7 @@ import pytest
 from cases import one_a_class, one_an_activation
 
 import gnumba as gn
-from gnumba._engine import apply, launch, objects, place
+from gnumba._engine import apply, checks, launch, objects
 
 SHAPES = [(4, 6), (3, 5), (40,), (1,), (2, 3, 4), (7, 2)]
 
@@ -115,7 +115,7 @@ def test_alike_gradients_are_ordinary(kind, which, dtype, monkeypatch):
     plain = [gradient(shape, k).astype(dtype) for k, shape in enumerate([*SHAPES, (5, 1), (), (1, 4, 1)])]
     ours = [alike(p) if which != "gradients" else p.copy() for p in plain]
     optimizers = gn.Adam(ours, lr=0.1), gn.Adam(plain, lr=0.1)
-    monkeypatch.setattr(place, "check_gradient", None)
+    monkeypatch.setattr(checks, "check_gradient", None)
     for step in range(3):
         gradients = [gradient(p.shape, 10 * step + k).astype(dtype) for k, p in enumerate(plain)]
         optimizers[0].step([alike(g) if which != "parameters" else g for g in gradients])

@@ -17,8 +17,10 @@ from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy, Libcuda
 from judge import assert_same_bits
 
 import gnumba as gn
-from gnumba._engine import device, driver, grid
-from gnumba._engine.remote import DeviceArray
+from gnumba._engine import grid
+from gnumba._engine.cuda import compiler as device
+from gnumba._engine.cuda import driver
+from gnumba._engine.cuda.memory import DeviceArray
 
 DTYPES = ("float32", "float64")
 SHAPES = [cases.rule_of(case) for case in cases.one_a_kernel_shape()]

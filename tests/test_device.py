@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import gnumba as gn
-from gnumba._engine import device, driver, grid, sums
+from gnumba._engine import grid, sums
+from gnumba._engine.cuda import compiler as device
+from gnumba._engine.cuda import driver
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
 
@@ -174,7 +176,7 @@ def test_machine_code_is_kept_on_the_disk(tmp_path):
     """A second process compiles nothing; another architecture is another file."""
     code = """
 import sys, gnumba as gn
-from gnumba._engine import device
+from gnumba._engine.cuda import compiler as device
 if sys.argv[2] == "kept":
     device._compiled = None
 gn.precompile(gn.sigmoid, target="cuda")

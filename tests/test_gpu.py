@@ -7,7 +7,7 @@ import pytest
 from judge import assert_close
 
 import gnumba as gn
-from gnumba._engine import driver
+from gnumba._engine.cuda import driver
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = [

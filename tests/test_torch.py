@@ -8,7 +8,7 @@ from cases import ACTIVATIONS, one_a_class, one_an_activation
 from test_errors import assert_refused
 
 import gnumba as gn
-from gnumba._engine import binding, libraries, place
+from gnumba._engine import binding, checks, libraries
 
 torch = pytest.importorskip("torch")
 
@@ -359,7 +359,7 @@ def test_ordinary_steps(kind, given, described, monkeypatch):
         optimizers[1].step([g.numpy() for g in gradients])
         with monkeypatch.context() as patch:
             if step > 1:
-                patch.setattr(place, "check_gradient", None)
+                patch.setattr(checks, "check_gradient", None)
             optimizers[0].step([GRADIENTS[given](g) for g in gradients])
     for p, q in zip(ours, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(getattr(p, "data", p)), q)

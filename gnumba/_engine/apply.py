@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from .._rule import Elementwise
-from . import place
+from . import checks
+from .arrays import as_view, empty_like, in_kind_of, operand
 from .launch import Scalars, launch_flat, launch_row
 from .libraries import check_no_derivative_lost, count_writes, has_host_view, host_view
 from .transfer import assign
 
-Array = Any  # whatever place.operand takes
+Array = Any  # whatever operand takes
 
 
 def apply(
@@ -61,9 +62,9 @@ def _apply_seen(
         return None
     if out is None:
         done = launch_flat(function, (*views, target, *also), scalars)
-        return place.like(inputs[0], target) if done else None
+        return in_kind_of(inputs[0], target) if done else None
     check_no_derivative_lost("out", out)
-    if place.same_elements(views[0], target):
+    if checks.same_elements(views[0], target):
         function, views = function.onto(function.writes[0], function.reads[0]), (target, *views[1:])
     elif target.shape == views[0].shape and target.dtype == views[0].dtype:
         views = (*views, target)
@@ -96,19 +97,19 @@ def _apply_checked(
     also: tuple[np.ndarray, ...],
 ) -> Any:
     """Apply a function to arrays of any kind and layout: check all, find or make the output, launch."""
-    arrays = {name: place.operand(name, x) for name, x in inputs.items()}
-    place.check_alike(arrays)
+    arrays = {name: operand(name, x) for name, x in inputs.items()}
+    checks.check_alike(arrays)
     views, result = tuple(arrays.values()), function.writes[0]
     if out is None:
         first = next(iter(inputs.values()))
-        y = place.fresh(first, views[0])
+        y = empty_like(first, views[0])
         _launch(function, (*views, y, *also), scalars)
-        return place.like(first, y)
-    y = place.check_out("out", out, views[0])
+        return in_kind_of(first, y)
+    y = checks.check_out("out", out, views[0])
     count_writes((out,))
-    over = next((name for name, view in arrays.items() if place.same_elements(view, y)), None)
+    over = next((name for name, view in arrays.items() if checks.same_elements(view, y)), None)
     if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
-        assign(y, place.seen("result", _apply_checked(function, dict(arrays), scalars, None, also)))
+        assign(y, as_view("result", _apply_checked(function, dict(arrays), scalars, None, also)))
     elif over:
         _launch(function.onto(result, over), (*views, *also), scalars)
     else:

@@ -11,6 +11,8 @@ import numpy as np
 from numba import types
 
 from . import objects
+from .arrays import reader
+from .checks import Updated
 from .compile.cache import own_symbol
 from .compile.kernel import Kernel, compiled
 from .compile.specialize import OPTIONS
@@ -18,7 +20,6 @@ from .exchange import DL_TENSOR, address_like, dtype_code, exporter
 from .lanes import listed
 from .libraries import class_of, has_host_view, viewer_of
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
-from .place import Updated, reader
 from .table import Table
 
 Array = np.ndarray[Any, np.dtype[Any]]

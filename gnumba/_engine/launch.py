@@ -18,10 +18,12 @@ import numpy as np
 
 from .._rule import Elementwise
 from .._signals import uninterrupted
-from . import gpu, host, objects, place, threads
+from . import host, objects, targets, threads
+from .arrays import DTYPES
 from .compile.kernel import Kernel
+from .cuda import place as gpu
+from .cuda.memory import Remote
 from .host import DONE, TOO_LARGE, UNFIT
-from .remote import Remote
 from .table import HOST, Table, address, by_lines
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -76,7 +78,7 @@ def launch_row(function: Elementwise, row: tuple[Array, ...], scalars: Scalars) 
 
 
 def _target(table: Table) -> str:
-    return place.target_for(table.traffic) if table.ordinal == HOST else "cuda"
+    return targets.target_for(table.traffic) if table.ordinal == HOST else "cuda"
 
 
 def _calls(table: Table, target: str, scalars: Scalars, control: int) -> list[Call]:
@@ -109,7 +111,7 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
         if not arrays[0].flags.forc:
             return False  # before a kernel is made to say so
         kernel = kernels[function] = host.flat(function, arrays[0].dtype)
-    result = kernel(id(arrays), model, place.one_core_below(), scalars)
+    result = kernel(id(arrays), model, targets.one_core_below(), scalars)
     if result == DONE:
         return True
     if result == TOO_LARGE:
@@ -134,7 +136,7 @@ def total_of(x: Array) -> float:
 
 
 # By dtype: the id of an array of it, and the kernels that there are.
-_MODELS = [np.empty(0, dtype) for dtype in place.DTYPES]
+_MODELS = [np.empty(0, dtype) for dtype in DTYPES]
 _SHORT: dict[Any, tuple[int, dict[Elementwise, Kernel]]] = (
     {model.dtype: (id(model), {}) for model in _MODELS} if objects.READABLE else {}
 )

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
-from . import place, threads
+from . import targets, threads
 from .compile.cache import own_symbol
 from .compile.kernel import Kernel, compiled
 from .compile.primitives import fma
@@ -68,7 +68,7 @@ def _norm(table: Table, column: int) -> float:
 
 def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     """Σ(scale·x)²: squares are added in blocks of one length, whatever the target."""
-    target = place.target_for(table.size * table.dtype.itemsize)
+    target = targets.target_for(table.size * table.dtype.itemsize)
     shares = threads.shares(target)
     kernel = _squares(table.dtype, target, scale != 1.0)
     total: float = kernel(table.addresses, column, table.blocks, shares, scale)

@@ -14,7 +14,7 @@ import numpy as np
 from .._rule import Elementwise
 from . import host, threads
 from .compile.kernel import Kernel
-from .remote import Remote
+from .cuda.memory import Remote
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Array, ...]

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .._rule import Elementwise
-from . import gpu, grid, place, sums
+from . import grid, sums
+from .arrays import as_view, device_view, empty_like, in_kind_of
+from .cuda import place as gpu
+from .cuda.memory import Remote, downloaded
 from .launch import Scalars, launch_row
-from .remote import Remote, downloaded
 from .table import address
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -33,12 +35,12 @@ def between_steps(function: Elementwise, row: tuple[Array, ...], scalars: Scalar
 
 def placed(x: Any, values: Array) -> Any:
     """Host values as a new array of x's kind, where x lives."""
-    view = place.seen("like", x)
+    view = as_view("like", x)
     if not isinstance(view, Remote):
-        return place.like(x, values)
-    there = place.fresh(x, view, values.shape)
+        return in_kind_of(x, values)
+    there = empty_like(x, view, values.shape)
     assign(there, values)
-    return place.like(x, there)
+    return in_kind_of(x, there)
 
 
 def filled(x: Array, value: float) -> Array:
@@ -67,4 +69,4 @@ def numbers(name: str, x: Any) -> Array:
     """A sequence of numbers of any dtype as a NumPy array; waits for a device if it lives there."""
     if isinstance(x, np.ndarray) or not hasattr(x, "__cuda_array_interface__"):
         return np.asarray(x)
-    return downloaded(place.seen_on_device(name, x, x))
+    return downloaded(device_view(name, x, x))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._engine import place
+from .._engine import checks
 from .._hyper import generator, saved
 from .._signals import uninterrupted
 from .._suggest import no_attribute, suggesting
@@ -121,7 +121,7 @@ class Minibatches:
     def __init__(
         self, arrays: tuple[Any, ...], batch_size: Any, rng: Any, shuffle: bool, drop_last: bool
     ) -> None:
-        self._arrays, self._count = arrays, place.count_rows(arrays)
+        self._arrays, self._count = arrays, checks.count_rows(arrays)
         self.batch_size = batch_size
         self._rng = generator(rng)
         self._shuffle, self._drop_last = shuffle, drop_last

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from .._engine import place
+from .._engine import checks
+from .._engine.arrays import as_view
 from .._engine.libraries import count_writes
 from .._engine.transfer import assign
 from .._hyper import load_all
@@ -104,7 +105,7 @@ def save_checkpoint(
     """
     extra = as_json("extra", extra)
     _stateful(optimizer, also)
-    arrays = {name: place.seen(f"parameter {name}", x) for name, x in named(params).items()}
+    arrays = {name: as_view(f"parameter {name}", x) for name, x in named(params).items()}
     tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
     content: dict[str, Any] = {"sha256": "0" * 64, "version": VERSION}
     if optimizer is not None:
@@ -180,7 +181,7 @@ def load_checkpoint(
     """
     others = _stateful(optimizer, also)
     given = named(params)
-    arrays = place.check_updated("parameter", given).arrays
+    arrays = checks.check_updated("parameter", given).arrays
     tensors, content = _read(path)
     _check_parameters(arrays, tensors)
     if rng is not None:

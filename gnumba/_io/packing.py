@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .._engine import place
-from .._engine.remote import Remote, downloaded
+from .._engine.arrays import as_view
+from .._engine.cuda.memory import Remote, downloaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,7 +29,7 @@ def packed(path: str, value: Any, tensors: dict[str, Array]) -> Any:
         items = [packed(_below(path, k), item, tensors) for k, item in enumerate(value)]
         return {"$tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, np.ndarray) or hasattr(value, "__dlpack__") or hasattr(value, ON_DEVICE):
-        tensors[path] = dense(path, value if isinstance(value, np.ndarray) else place.seen(path, value))
+        tensors[path] = dense(path, value if isinstance(value, np.ndarray) else as_view(path, value))
         return {"$array": path}
     if isinstance(value, np.generic):
         tensors[path] = dense(path, np.asarray(value))

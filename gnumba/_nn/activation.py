@@ -11,12 +11,13 @@ from typing import Any, Never, overload
 import numpy as np
 
 from .. import rules
-from .._engine import gpu, place
 from .._engine.apply import apply, apply_summed
+from .._engine.arrays import as_view, empty_like, in_kind_of, operand
 from .._engine.compile.snapshot import current
 from .._engine.compile.ufunc import ufunc
+from .._engine.cuda import place as gpu
+from .._engine.cuda.memory import Remote
 from .._engine.launch import Scalars, total_of
-from .._engine.remote import Remote
 from .._rule import Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 Scalar = Callable[..., Any]
-Array = Any  # whatever place.operand takes
+Array = Any  # whatever operand takes
 PRELU = ("alpha", "x", "out")
 ARRAYS = ("x", "dy", "y", "out")  # what an activation's functions take besides hyperparameters
 
@@ -454,8 +455,8 @@ class PReLU(Activation):
             dx, total = apply_summed(self._summed, (dy, x), scalars, out)
             if total is not None:
                 return dx, _as_alpha(alpha, total, x.dtype)
-        seen = place.operand("dy", dy)
-        share = place.fresh(dy, seen)
+        seen = operand("dy", dy)
+        share = empty_like(dy, seen)
         dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
         if isinstance(share, Remote):
             return dx, _summed_on_device(share, x, alpha)
@@ -467,7 +468,7 @@ class PReLU(Activation):
         """The functions to use, and α among the arrays or among the scalars."""
         if type(alpha) is float or isinstance(alpha, Real):
             return self._by_number, (), self._scalars((alpha,), {})
-        slope, x = place.operand("alpha", alpha), place.operand("x", x)
+        slope, x = operand("alpha", alpha), operand("x", x)
         if slope.dtype != x.dtype:
             raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
         try:
@@ -484,16 +485,16 @@ class PReLU(Activation):
 def _summed_on_device(share: Remote, x: Array, alpha: Any) -> Any:
     """The shares' sum in α's shape, on the device: an array of α's kind, or of x's for a number."""
     if isinstance(alpha, Real):
-        result: Any = place.fresh(x, place.operand("x", x), ())
+        result: Any = empty_like(x, operand("x", x), ())
         gpu.total(share, result)
-        return place.like(x, result)
-    seen = place.seen("alpha", alpha)
-    result = place.fresh(alpha, seen, seen.shape)
+        return in_kind_of(x, result)
+    seen = as_view("alpha", alpha)
+    result = empty_like(alpha, seen, seen.shape)
     if seen.size == 1:
         gpu.total(share, result)
     else:
         gpu.summed_along(share, _summed_axes(share, seen.shape), result)
-    return place.like(alpha, result)
+    return in_kind_of(alpha, result)
 
 
 def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
@@ -503,7 +504,7 @@ def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
 
 def _like_alpha(alpha: Any, result: np.ndarray) -> Any:
     """An array for an alpha that is one, also of shape (): it is the gradient of a parameter."""
-    return result if isinstance(alpha, np.ndarray) else place.like(alpha, result)
+    return result if isinstance(alpha, np.ndarray) else in_kind_of(alpha, result)
 
 
 def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._engine import gpu, place
+from .._engine import checks
+from .._engine.arrays import as_view
+from .._engine.cuda import place as gpu
+from .._engine.cuda.memory import Remote
 from .._engine.factor import ONE, Factor, factor
 from .._engine.launch import launch
 from .._engine.libraries import count_writes
 from .._engine.norm import finite_norm, is_finite, norm
-from .._engine.remote import Remote
 from .._engine.table import HOST, Table
 from .._engine.transfer import assign, on_host
 from .._hyper import LIMIT, restored, value_at
@@ -67,7 +69,7 @@ class Guard:
 
     def check_places(self, params: Params) -> None:
         """ValueError if there is a norm to be taken of gradients in several places."""
-        places = sorted({place.where(p.array) for p in params})
+        places = sorted({checks.where(p.array) for p in params})
         if self.looks and len(places) > 1:
             name = "nonfinite" if self.max_norm is None else "max_norm"
             raise ValueError(f"{name} is given and parameters live in {places}, expected one place for all")
@@ -104,7 +106,7 @@ class Guard:
 
 def _not_finite(params: Params, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
     pairs = zip(params, gradients, strict=True)
-    seen = ((p.name, place.seen(p.name, _values(g))) for p, g in pairs if g is not None)
+    seen = ((p.name, as_view(p.name, _values(g))) for p, g in pairs if g is not None)
     values = ((name, on_host(g) if isinstance(g, Remote) else g) for name, g in seen)
     bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
     return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")
@@ -143,7 +145,7 @@ def global_norm(grads: Any) -> Any:
     7.0
     """
     named = _named(grads)
-    arrays = [x.sums(k) if isinstance(x, Rows) else place.seen(k, x) for k, x in named.items()]
+    arrays = [x.sums(k) if isinstance(x, Rows) else as_view(k, x) for k, x in named.items()]
     tables = _tables(SCALED, arrays)
     if _on_device(tables):
         with _norm_on_device(tables) as control:
@@ -275,7 +277,7 @@ def clip_by_value(grads: Any, limit: float) -> None:
 def _on_device(tables: list[Table]) -> bool:
     """Whether all live on one device; TypeError if they live in several places."""
     if tables:
-        place.check_together({f"gradient {k}": table.rows[0][0] for k, table in enumerate(tables)})
+        checks.check_together({f"gradient {k}": table.rows[0][0] for k, table in enumerate(tables)})
     return bool(tables) and tables[0].ordinal != HOST
 
 
@@ -313,7 +315,7 @@ def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
     """A table a dtype and place; each array is every column."""
     alike: dict[tuple[np.dtype[Any], str], list[Array]] = {}
     for x in arrays:
-        alike.setdefault((x.dtype, place.where(x)), []).append(x)
+        alike.setdefault((x.dtype, checks.where(x)), []).append(x)
     columns = len(function.columns)
     return [Table(function, [(x,) * columns for x in members]) for members in alike.values()]
 
@@ -322,7 +324,7 @@ def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """All gradients by name, and the arrays that are about to be written, if they can be."""
     named = _named(grads)
     values = {name: _values(x) for name, x in named.items()}
-    arrays = place.check_updated("gradient", values).arrays
+    arrays = checks.check_updated("gradient", values).arrays
     count_writes(values.values())
     return named, arrays
 

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .._engine import place, threads
+from .._engine import threads
 from .._engine.factor import ONE
 from .._engine.launch import run
 from .._engine.libraries import increment_versions
 from .._engine.table import HOST
+from .._engine.targets import forced as forced_target
+from .._engine.targets import target_for
 from .._params import Params
 from .plan import NOTHING, Update
 
@@ -28,7 +30,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
     groups, updates, plan, guard = optimizer._groups, optimizer._updates, optimizer._plan, optimizer._guard
     if not all(map(_is_ordinary, updates)):
         return None
-    targets = [place.target_for(update.table.traffic) for update in updates]
+    targets = [target_for(update.table.traffic) for update in updates]
     if "parallel" in targets and not threads.are_free():
         return None
     sweeps: list[tuple[Any, ...]] = []
@@ -41,7 +43,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
     plain = not (scaled or guard.looks or None in [hyper for _, hyper in known])
     corrected = _corrected(optimizer) if plain else []
     held, match = _containers(optimizer._params)
-    bind, forced, made_for = plan.binding.bind, place.forced, place.forced()
+    bind, forced, made_for = plan.binding.bind, forced_target, forced_target()
     size, group_count = len(optimizer._params), len(groups)
     factors = optimizer._turned(ONE).split(updates[0].table.dtype)  # those of every dtype
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from .._engine.compile.snapshot import current
-from .._engine.driver import HostNumber
+from .._engine.cuda.driver import HostNumber
+from .._engine.cuda.place import Control
 from .._engine.factor import Factor
-from .._engine.gpu import Control
 from .._engine.launch import launch
 from .._engine.libraries import increment_versions
 from .._engine.transfer import filled

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._engine import gpu, place
+from .._engine import checks
+from .._engine.arrays import current_stream
 from .._engine.binding import Binding
-from .._engine.remote import Remote
+from .._engine.cuda import place as gpu
+from .._engine.cuda.memory import Remote
 from .._engine.table import PickedRows, Table
 from .._params import Parameter, Params
 from .._rule import Elementwise
@@ -124,7 +126,7 @@ class Plan:
             p, g = self.params[k], gradients[k]
             if self._bind_on_device(p, held[k], g):
                 if p.array.ordinal not in streams:
-                    streams[p.array.ordinal] = [place.current_stream(p.given, p.array.ordinal)]
+                    streams[p.array.ordinal] = [current_stream(p.given, p.array.ordinal)]
                 k += 1
                 continue
             now = p.check_held(held[k])
@@ -160,7 +162,7 @@ class Plan:
                 picked = PickedRows(self._function, (p.array, g, *self._states[p.index].values()), rows)
                 bound.sparse.append(Update(picked, None, p.group, self._decays[p.index], missed))
         else:
-            g = place.check_gradient(p.name, g, p.array)
+            g = checks.check_gradient(p.name, g, p.array)
             self.params.memory.check_clear(p.name, g)
             table.bind(row, g)
             bound.views.append(g)

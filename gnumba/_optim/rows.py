@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._engine import gpu, place, transfer
-from .._engine.remote import Remote
+from .._engine import checks, transfer
+from .._engine.arrays import as_view
+from .._engine.cuda import place as gpu
+from .._engine.cuda.memory import Remote
 from .._suggest import suggesting
 
 __all__ = ["Rows"]
@@ -59,7 +61,7 @@ class Rows:
             rows = rows.astype(np.int64)  # an empty list
         if rows.dtype.kind not in "iub":
             raise TypeError(f"indices have dtype {rows.dtype}, expected integers, or a mask of bools")
-        seen = place.seen("values", values)
+        seen = as_view("values", values)
         if rows.ndim != 1:
             raise ValueError(f"indices have shape {rows.shape}, expected one axis")
         self._mask_size = rows.size if rows.dtype.kind == "b" else None
@@ -72,7 +74,7 @@ class Rows:
 
     def of(self, name: str, parameter: Array) -> tuple[Array, Array]:
         """Which rows of the parameter, each once, and their gradients; checked against it."""
-        place.check_together({f"parameter {name}": parameter, f"gradient of {name}": self._seen})
+        checks.check_together({f"parameter {name}": parameter, f"gradient of {name}": self._seen})
         if self._seen.dtype != parameter.dtype:
             dtypes = f"{self._seen.dtype}, expected its parameter's, {parameter.dtype}"
             raise TypeError(f"gradient of {name} has dtype {dtypes}")

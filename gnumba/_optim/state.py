@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._engine import place
+from .._engine.arrays import as_view
 from .._engine.transfer import assign, on_host
 from .._hyper import load_all, restored, saved, stateful
 from .._signals import uninterrupted
@@ -80,7 +80,7 @@ def _take_up(optimizer: Optimizer, state: Mapping[str, Any], hyper: list[dict[st
     for p, arrays in zip(optimizer._params, optimizer._state, strict=True):
         for name, array in arrays.items():
             given = state["state"][p.name][name]
-            assign(array, given if isinstance(given, np.ndarray) else place.seen(name, given))
+            assign(array, given if isinstance(given, np.ndarray) else as_view(name, given))
     optimizer._t, optimizer._skipped, optimizer._guard = t, int(state["skipped"]), guard
     optimizer._missed = tuple(t - count for count in updates)
     optimizer._updates, optimizer._fast = optimizer._plan.updates(optimizer._missed), None

@@ -16,7 +16,8 @@ from numba import types
 from numba.extending import overload
 
 from ..._rule import Elementwise, Rule
-from .. import driver, threads
+from .. import threads
+from ..cuda import driver
 from . import kernel, numba_private
 from .kernel import checked_target, specialized
 from .snapshot import current

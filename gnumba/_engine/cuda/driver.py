@@ -17,10 +17,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from .device import CudaError as CudaError
-from .device import arch_of, compiler_major, cubin
-from .device import missing as lacks_compiler
-from .grid import THREADS, Body
+from ..grid import THREADS, Body
+from .compiler import CudaError as CudaError
+from .compiler import arch_of, compiler_major, cubin
+from .compiler import missing as lacks_compiler
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Handle = Any

@@ -13,12 +13,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .._rule import Elementwise
-from . import driver, grid, place, sums
+from ..._rule import Elementwise
+from .. import grid, sums
+from ..arrays import as_view, empty_like, in_kind_of
+from ..factor import CONTROL, FINITE, GO, NORM
+from ..table import BLOCK, Table, address, by_lines, is_dense
+from . import driver
 from .driver import Arguments, HostNumber, StreamOrder
-from .factor import CONTROL, FINITE, GO, NORM
-from .remote import Remote, uploaded, view
-from .table import BLOCK, Table, address, by_lines, is_dense
+from .memory import Remote, uploaded, view
 
 Array = np.ndarray[Any, np.dtype[Any]]
 A_PROCESSOR = 8  # blocks of 256 threads that are on one at a time
@@ -273,11 +275,11 @@ class Control:
 
     def given_to(self, x: Any) -> Any:
         """A copy of the norm as it is now, float64, in an array of shape () of x's kind."""
-        there = place.fresh(x, place.seen("parameter", x), (), np.dtype(np.float64))
+        there = empty_like(x, as_view("parameter", x), (), np.dtype(np.float64))
         assert isinstance(there, Remote)
         where = self.address + 8 * NORM, (), None, there.dtype, self.ordinal, there.stream
         over_row(COPY, (view(self, *where, order=self.order), there), np.empty(0))
-        return place.like(x, there)
+        return in_kind_of(x, there)
 
 
 # By driver and device: the controls that no call is using.

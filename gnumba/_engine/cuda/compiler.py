@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from .compile import cache
-from .grid import Body
+from ..compile import cache
+from ..grid import Body
 
 ARITHMETIC = ("-fma=0", "-prec-div=1", "-prec-sqrt=1", "-ftz=0")
 INSTALL = "pip install 'gnumba[cuda13]' (or 'gnumba[cuda12]', for drivers before 580)"

@@ -1,0 +1,212 @@
+"""Arrays of any library, seen without a copy; results in the caller's own kind.
+
+With `libraries`, the only file that knows other libraries' arrays.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .cuda import driver, memory
+from .cuda.memory import DeviceArray, Remote
+from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def checked_dtype(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64, as NumPy or PyTorch has them."""
+    try:
+        made = np.dtype(str(dtype).removeprefix("torch.") if library_of(dtype) == "torch" else dtype)
+    except TypeError:
+        made = np.dtype(object)
+    if made not in DTYPES:
+        raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
+    return made
+
+
+def as_view(name: str, x: Any) -> Array:
+    """View any library's array as a NumPy array, without a copy; TypeError for other objects."""
+    if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, expected a plain array")
+        return _check_dtype(name, x)
+    if isinstance(x, np.generic):
+        return _check_dtype(name, _as_fixed_array(x))
+    given, x = x, x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
+    try:
+        view = host_view(x)
+        if view is None and not hasattr(x, "__cuda_array_interface__"):
+            view = _exported(name, x)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
+    return _check_dtype(name, view) if view is not None else _check_aligned(name, x, given)
+
+
+def _as_fixed_array(x: np.generic) -> Array:
+    """A NumPy scalar as an array of shape () that is read-only, as the scalar is."""
+    made = np.asarray(x)
+    made.flags.writeable = False
+    return made
+
+
+def _exported(name: str, x: Any) -> Array:
+    """A view of an array by DLPack alone; TypeError for what has none."""
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"{name} is of type {type(x).__name__}, expected an array")
+    if library_of(x) == "jax":
+        raise TypeError(
+            f"{name} is a {type(x).__name__} of JAX, which has no values yet; "
+            "expected a call outside jax.jit, jax.grad and their kin"
+        )
+    return np.from_dlpack(x)
+
+
+def device_view(name: str, x: Any, given: Any) -> Remote:
+    """View an array on a CUDA device, without a copy."""
+    try:
+        driver.get()
+    except driver.CudaError as error:
+        raise driver.CudaError(f"{name} is a CUDA array, and {error}") from None
+    if isinstance(x, DeviceArray):
+        return x.view()
+    interface = x.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise TypeError(f"{name} is a masked array, expected a plain array")
+    address, read_only = interface["data"]
+    ordinal = _ordinal(x, address)
+    return memory.view(
+        given,
+        address,
+        interface["shape"],
+        interface.get("strides"),
+        np.dtype(interface["typestr"]),
+        ordinal,
+        current_stream(x, ordinal),
+        not read_only,
+    )
+
+
+def _check_aligned(name: str, x: Any, given: Any) -> Remote:
+    """View an array on a CUDA device; ValueError if a GPU could not load its elements.
+
+    A misaligned load ends the whole process's use of the device.
+    """
+    view = _check_dtype(name, device_view(name, x, given))
+    assert isinstance(view, Remote)
+    address, size = x.__cuda_array_interface__["data"][0], view.itemsize
+    steps = [stride for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
+    if view.size and (address % size or any(step % size for step in steps)):
+        raise ValueError(
+            f"{name} is misaligned: it is at address {address:#x} with strides {view.strides}, expected "
+            f"multiples of {size}, the bytes of a {view.dtype} (a copy)"
+        )
+    return view
+
+
+def _ordinal(x: Any, address: int) -> int:
+    """The device of an array: CuPy's and PyTorch's say so, for others the driver does."""
+    about = getattr(x, "device", None)
+    known = getattr(about, "id", getattr(about, "index", None))
+    if isinstance(known, int):
+        return known
+    return driver.get().device_of(address) if address else 0
+
+
+def current_stream(x: Any, ordinal: int) -> int:
+    """The stream that an array's library works on now; 0 is the default one."""
+    library = library_of(x)
+    if library == "cupy":
+        return int(sys.modules["cupy"].cuda.get_current_stream(ordinal).ptr)
+    if library == "torch":
+        return int(sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream)
+    stream = x.__cuda_array_interface__.get("stream")
+    return 0 if stream in (None, 1) else int(stream)
+
+
+def reader(x: Any) -> Callable[[Any], tuple[Any, ...]] | None:
+    """Fast (< 1 µs) accessor for the address, shape, strides, dtype and device of a library's arrays.
+
+    None if only ``__cuda_array_interface__`` is available. The values are in the library's own units:
+    compare them, do not interpret them.
+    """
+    return {"cupy": _read_cupy, "torch": _read_torch}.get(library_of(x))
+
+
+def _read_cupy(x: Any) -> tuple[Any, ...]:
+    data = x.data
+    return data.ptr, x.shape, x.strides, x.dtype, data.device_id
+
+
+def _read_torch(x: Any) -> tuple[Any, ...]:
+    return x.data_ptr(), x.shape, x.stride(), x.dtype, x.device
+
+
+def _check_dtype(name: str, x: Array) -> Array:
+    if x.dtype not in DTYPES:
+        raise TypeError(f"{name} has dtype {x.dtype}, expected float32 or float64")
+    if not x.dtype.isnative:
+        raise TypeError(f"{name} has byte-swapped dtype {x.dtype.str}, expected the machine's own order")
+    return x
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether something is an array of another library than NumPy."""
+    return hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+
+
+def operand(name: str, x: Any) -> Array:
+    """View an activation's operand as an array; NumPy converts other objects, integers to float64."""
+    if not isinstance(x, np.ndarray) and is_foreign(x):
+        check_no_derivative_lost(name, x)
+        return as_view(name, x)
+    made = np.asanyarray(x)
+    return as_view(name, made.astype(np.float64) if made.dtype.kind in "biu" else made)
+
+
+def in_kind_of(x: Any, result: Array) -> Any:
+    """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
+    if isinstance(result, Remote):
+        return result.given
+    if is_tensor(x):
+        return sys.modules["torch"].from_numpy(result)
+    if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
+        return result[()] if result.ndim == 0 else result
+    namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else sys.modules[library_of(x)]
+    return namespace.from_dlpack(result)
+
+
+def empty_like(
+    x: Any, view: Array, shape: tuple[int, ...] | None = None, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """New memory where ``view`` lives, which is ``x`` as it is seen: laid out as it, or of another shape.
+
+    On a device it is that of an array of x's own kind, which `in_kind_of` gives back.
+    """
+    dtype = dtype or view.dtype
+    if isinstance(view, Remote):
+        return as_view("result", _new_on_device(x, view, shape, dtype))
+    return np.empty_like(view, subok=False) if shape is None else np.empty(shape, dtype)
+
+
+def _new_on_device(x: Any, view: Remote, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Any:
+    library = library_of(x)
+    if library == "cupy":
+        with x.device:
+            cupy = sys.modules["cupy"]
+            return cupy.empty_like(x) if shape is None else cupy.empty(shape, dtype)
+    if library == "torch":
+        torch, plain = sys.modules["torch"], x.detach()
+        kind = getattr(torch, dtype.name)
+        return torch.empty_like(plain) if shape is None else plain.new_empty(shape, dtype=kind)
+    shape = view.shape if shape is None else shape
+    if library in ("numba", "numba_cuda"):
+        cuda = sys.modules["numba"].cuda
+        with cuda.gpus[view.ordinal]:
+            return cuda.device_array(shape, dtype)
+    return DeviceArray(shape, dtype, view.ordinal, view.stream)

@@ -1,0 +1,179 @@
+"""Checks on arrays: alike, together, writable, clear of one another."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import as_view, is_foreign
+from .cuda.memory import Remote
+from .libraries import check_no_derivative_lost
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def where(x: Array) -> str:
+    """Where an array lives, in words."""
+    return f"CUDA device {x.ordinal}" if isinstance(x, Remote) else "host memory"
+
+
+def check_together(arrays: Mapping[str, Array]) -> None:
+    """TypeError unless all arrays live where the first does."""
+    (first, x), *others = arrays.items() or [("", np.empty(0))]
+    for name, other in others:
+        if where(other) != where(x):
+            raise TypeError(f"{name} is in {where(other)}, expected {first}'s place, {where(x)}")
+
+
+def check_alike(arrays: Mapping[str, Array]) -> None:
+    """All arrays must have the place, dtype and shape of the first."""
+    check_together(arrays)
+    (first, x), *others = arrays.items()
+    for name, other in others:
+        if other.dtype != x.dtype:
+            raise TypeError(f"{name} has dtype {other.dtype}, expected {first}'s, {x.dtype}")
+        if other.shape != x.shape:
+            raise ValueError(f"{name} has shape {other.shape}, expected {first}'s, {x.shape}")
+
+
+def check_out(name: str, out: Any, x: Array) -> Array:
+    """``out`` as an array to write to: alike ``x``, writable, no element twice."""
+    check_no_derivative_lost(name, out)
+    made = as_view(name, out)
+    check_alike({"x": x, name: made})
+    _check_writable(name, made)
+    return made
+
+
+def same_elements(x: Array, y: Array) -> bool:
+    """Whether two arrays of one dtype are the same memory, element by element."""
+    return layout(x) == layout(y)
+
+
+def count_rows(arrays: Sequence[Any]) -> int:
+    """How many rows the arrays have along their first axis, each as many; any dtype will do."""
+    if not arrays:
+        raise ValueError("there are no arrays, expected at least one")
+    for k, x in enumerate(arrays):
+        if not hasattr(x, "shape") or hasattr(x, "iloc"):  # pandas takes labels or columns for an index
+            raise TypeError(f"array {k} is of type {type(x).__name__}, expected an array")
+        if len(x.shape) == 0:
+            raise ValueError(f"array {k} has shape (), expected rows along the first axis")
+    counts = [int(x.shape[0]) for x in arrays]
+    if len(set(counts)) > 1:
+        raise ValueError(f"the arrays have {counts} rows, expected as many in each")
+    return counts[0]
+
+
+def layout(x: Array) -> tuple[Any, ...]:
+    """Where an array's memory begins, 0 if it has none, and how its elements lie in it.
+
+    Libraries give an empty array the address 0, for which NumPy's view of it has one of its own.
+    """
+    return x.__array_interface__["data"][0] if x.size else 0, x.shape, x.strides
+
+
+def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
+    """Arrays to update in place (``what`` they are): writable, no element twice."""
+    arrays = {}
+    for name, x in given.items():
+        if not (isinstance(x, np.ndarray) or is_foreign(x)):
+            raise TypeError(
+                f"{what} {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
+            )
+        arrays[name] = as_view(f"{what} {name}", x)
+        _check_writable(f"{what} {name}", arrays[name])
+    made = Updated(arrays)
+    made.check_apart(what)
+    return made
+
+
+def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
+    """The gradient of ``parameter`` as an array of its shape and dtype."""
+    g = as_view(f"gradient of {name}", gradient)
+    check_together({f"parameter {name}": parameter, f"gradient of {name}": g})
+    if g.dtype != parameter.dtype:
+        raise TypeError(
+            f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"
+        )
+    if g.shape != parameter.shape:
+        raise ValueError(
+            f"gradient of {name} has shape {g.shape}, expected its parameter's, {parameter.shape}"
+        )
+    return g
+
+
+class Updated:
+    """Arrays that are updated, by name, and which of them another array shares memory with."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self.arrays = arrays
+        bounds = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
+        self._starts = [low for low, _, _ in bounds]
+        self._names = [name for _, _, name in bounds]
+        self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
+        self.bounds = self._starts, self._ends
+
+    def is_clear(self, address: int, nbytes: int) -> bool:
+        """Whether that memory is clear of them all."""
+        before = bisect.bisect_left(self._starts, address + nbytes)
+        return not before or self._ends[before - 1] <= address
+
+    def check_apart(self, what: str) -> None:
+        """ValueError if two of them share an element."""
+        for name, x in self.arrays.items():
+            for other in self._sharing(x):
+                if other != name:
+                    raise ValueError(
+                        f"{what}s {name} and {other} share elements, expected each to be updated once"
+                    )
+
+    def check_clear(self, name: str, g: Array) -> None:
+        """ValueError if a gradient shares memory with a parameter, but element for element with its own."""
+        for other in self._sharing(g):
+            if other != name or not same_elements(g, self.arrays[other]):
+                raise ValueError(
+                    f"gradient of {name} shares memory with parameter {other}, which the step changes; "
+                    "expected memory of its own (a copy)"
+                )
+
+    def _sharing(self, x: Array) -> Iterator[str]:
+        """The parameters that share an element with ``x``; only neighbours in memory are compared exactly."""
+        low, high = np.lib.array_utils.byte_bounds(x)
+        k = bisect.bisect_left(self._starts, high) - 1
+        while k >= 0 and self._ends[k] > low:
+            if np.shares_memory(x, self.arrays[self._names[k]]):
+                yield self._names[k]
+            k -= 1
+
+
+def _check_writable(name: str, x: Array) -> None:
+    if not x.flags.writeable:
+        raise ValueError(f"{name} is read-only, expected an array that can be updated in place")
+    if _overlaps_itself(x):
+        raise ValueError(
+            f"{name} has strides {x.strides} for shape {x.shape}: elements share memory, expected none to"
+        )
+
+
+def _overlaps_itself(x: Array) -> bool:
+    axes = sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1)
+    reach = x.itemsize
+    for stride, n in axes:
+        if stride < reach:
+            break
+        reach += stride * (n - 1)
+    else:
+        return False
+    if x.size == 0:
+        return False
+    # Interleaved axes may still keep apart: count the bytes at which elements start.
+    start = np.zeros(x.shape, np.int64)
+    for axis, (stride, n) in enumerate(zip(x.strides, x.shape, strict=True)):
+        start += stride * np.arange(n).reshape(-1, *[1] * (x.ndim - axis - 1))
+    starts = np.unique(start)
+    return starts.size < x.size or bool((np.diff(starts) < x.itemsize).any())

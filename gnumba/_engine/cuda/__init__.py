@@ -1,0 +1,1 @@
+"""CUDA devices: loaded when the first array on one is seen."""
