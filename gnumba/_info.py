@@ -10,13 +10,11 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._engine import binding, grid, host, threads
+from ._engine import binding, host, threads
 from ._engine.arrays import checked_dtype
 from ._engine.compile import cache, kernel, numba_private
 from ._engine.compile.snapshot import current
 from ._engine.compile.ufunc import TARGETS
-from ._engine.cuda import compiler as device
-from ._engine.cuda import driver
 from ._nn.activation import Activation
 from ._nn.dropout import Dropout
 from ._optim.optimizer import Optimizer
@@ -50,6 +48,8 @@ def info() -> dict[str, Any]:
     >>> gn.info()["threads"] >= 1
     True
     """
+    from ._engine.cuda import report
+
     return {
         "versions": {
             "gnumba": __version__,
@@ -61,7 +61,7 @@ def info() -> dict[str, Any]:
         "simd_bits": _simd_bits(),
         "threads": threads.count(),
         "threading_layer": _layer(),
-        "cuda": driver.devices() if not driver.missing() else f"not usable: {driver.missing()}",
+        "cuda": report.status(),
         "cache_folder": str(cache.folder() or "none: no folder is private and writable"),
         "parallel_from_bytes": threads.parallel_from(),
         "parallel_from_bytes_transcendental": threads.parallel_from() // 4,
@@ -106,9 +106,9 @@ def inspect(
     flat = isinstance(function, (Activation, Dropout))
     if kernel.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, threads.usable(target), flat=flat)
-    _check_compiler()
-    body = (grid.flat if flat else grid.sweep)(function, made)
-    return device.report(body, device.arch_of(cc))
+    from ._engine.cuda import report
+
+    return report.inspected(function, made, flat, cc)
 
 
 @suggesting
@@ -145,12 +145,11 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
     thing = current(thing) if isinstance(thing, Activation) else thing
     functions = thing.functions if flat else _functions(thing)
     if target == "cuda":
-        _check_compiler()
-        on_device = thing.functions_on_device if isinstance(thing, Activation) else functions
-        bodies = [(grid.flat if flat else grid.sweep)(function, made) for function in on_device]
-        return [
-            functools.partial(device.cubin, body, arch) for arch in driver.architectures() for body in bodies
-        ]
+        from ._engine.cuda import report
+
+        return report.compilations(
+            thing.functions_on_device if isinstance(thing, Activation) else functions, made, flat
+        )
     asked = kernel.TARGETS if target is None else (kernel.checked_target(target, TARGETS),)
     targets = dict.fromkeys(map(threads.usable, asked))
     if not flat:
@@ -158,11 +157,6 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
         return [*sweeps, binding.binder]
     makers = {"cpu": host.flat, "parallel": host.shared_flat}
     return [functools.partial(makers[each], f, made) for f in functions for each in targets]
-
-
-def _check_compiler() -> None:
-    if lack := device.missing():
-        raise driver.CudaError(f"target='cuda' cannot be used: {lack}")
 
 
 def _function(thing: Any) -> Elementwise:

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ._engine import checks
-from ._engine.arrays import as_view, reader
-from ._engine.cuda.memory import Remote
+from ._engine.arrays import as_view
 from ._engine.libraries import has_version
+from ._engine.place import place_of
 from ._engine.table import Row, Table
+from ._engine.view import layout
 from ._rule import Elementwise
 from ._tree import Structure, outline, read, structure, unlike, values_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SEEN_ANEW = ("layout", "array", "_read", "_lies")  # recomputed in a copy of a parameter
+SEEN_ANEW = ("layout", "array")  # recomputed in a copy of a parameter
 
 
 class Part(NamedTuple):
@@ -159,6 +160,8 @@ class Params:
 
     def held(self) -> tuple[Any, ...]:
         """The arrays that the containers hold at present; ValueError if they have others too."""
+        if not self.is_grouped:
+            return self.parts[0].held()
         return tuple(x for part in self.parts for x in part.held())
 
     def check_held(self) -> None:
@@ -195,7 +198,7 @@ class Params:
         """Tables of rows (p, *columns of p): one a dtype, a place and a cohort, and whose rows they are."""
         members: dict[Hashable, list[Parameter]] = {}
         for p in self._all:
-            key = (*cohorts[p.index : p.index + 1], p.dtype, checks.where(p.array))
+            key = (*cohorts[p.index : p.index + 1], p.dtype, p.place)
             members.setdefault(key, []).append(p)
         return [
             (Table(function, [self._row(p, columns) for p in chosen]), chosen) for chosen in members.values()
@@ -228,29 +231,16 @@ class Parameter:
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
         self.array: Any = array
-        self.dtype, self.nbytes, self.on_device = array.dtype, array.nbytes, isinstance(array, Remote)
-        self.layout = checks.layout(array)
-        self._read = reader(self.given) if isinstance(array, Remote) and array.flags.forc else None
-        self._lies = self._read(self.given) if self._read else ()
+        self.dtype, self.place = array.dtype, place_of(array)
+        self.layout = layout(array)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in SEEN_ANEW}
 
-    def ordinary(self, held: Any, g: Any) -> int:
-        """Fast path for a gradient on a device: the address of ``g``, or 0 if ``g`` needs the full checks.
-
-        It applies to a dense ``g`` of the parameter's own kind and layout if the parameter has not moved.
-        """
-        if self._read is None or held is not self.given or type(g) is not type(held):
-            return 0
-        address, *lies = self._read(g)
-        alike = self._read(held) == self._lies and lies == [*self._lies[1:]]
-        return address if alike and address % self.dtype.itemsize == 0 else 0
-
     def check_held(self, held: Any) -> Any:
         """The array as it is now; ValueError unless the container holds it, writable and where it was."""
         now = as_view(self.name, self.given)
-        moved = checks.layout(now) != self.layout
+        moved = layout(now) != self.layout
         if held is not self.given or moved:
             raise ValueError(
                 f"parameter {self.name} is no longer the array the optimizer was given: "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from ._engine.arrays import as_view, checked_dtype
-from ._engine.transfer import placed
+from ._engine.place import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
 from ._nn.activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
 from ._suggest import module_getattr, suggesting

@@ -9,7 +9,7 @@ import pytest
 from cases import one_a_class, one_an_activation
 
 import gnumba as gn
-from gnumba._engine import apply, checks, launch, objects
+from gnumba._engine import apply, checks, flat, objects
 
 SHAPES = [(4, 6), (3, 5), (40,), (1,), (2, 3, 4), (7, 2)]
 
@@ -173,7 +173,7 @@ def test_numpy_scalars_are_gradients(name):
 def unreadable(monkeypatch):
     """A Python whose objects lie in memory in another way."""
     monkeypatch.setattr(objects, "READABLE", False)
-    monkeypatch.setattr(launch, "_SHORT", {})
+    monkeypatch.setattr(flat, "_SHORT", {})
 
 
 @pytest.mark.parametrize("case", one_a_class(), ids=str)

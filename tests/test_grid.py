@@ -12,7 +12,8 @@ import gnumba as gn
 from gnumba._engine import grid, lanes, memory, sums
 from gnumba._engine.compile import primitives
 from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
-from gnumba._engine.launch import launch, total_of
+from gnumba._engine.launch import launch
+from gnumba._engine.place import HOST
 from gnumba._engine.table import BLOCK, Table, address, by_lines
 
 FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.SHAPED.items()]
@@ -52,7 +53,7 @@ def typed(scalars, dtype):
 
 
 def run_sweep(table, scalars, blocks=3, control=0):
-    pieces = np.ascontiguousarray(table.pieces)
+    pieces = np.ascontiguousarray(table.blocks)
     kernel = grid.native(grid.sweep(table.function, table.dtype))
     numbers = table.addresses.ctypes.data, pieces.ctypes.data, len(pieces), control
     kernel(blocks, *numbers, typed(scalars, table.dtype))
@@ -160,7 +161,7 @@ class Norms:
     def take(self, x, slot=0):
         """Of a dense array, which is the second of three columns."""
         table = Table(gn.rules.heavy_ball, [(x, x, x)])
-        pieces = np.ascontiguousarray(table.pieces)
+        pieces = np.ascontiguousarray(table.blocks)
         scratch = np.full(3 * len(pieces) + 1, np.nan)
         grid.native(sums.squares(x.dtype))(
             self.blocks, table.addresses.ctypes.data, 3, 1, pieces.ctypes.data, len(pieces),
@@ -275,7 +276,7 @@ def test_sums_have_the_bits_of_the_cpu(size, dtype):
     scratch, counter, result = np.zeros(size // 2048 + 1), np.zeros(1, np.int64), np.zeros(1)
     rest = size, scratch.ctypes.data, counter.ctypes.data, result.ctypes.data
     grid.native(sums.total(dtype))(3, address(x), *rest)
-    assert result[0] == total_of(x)
+    assert result[0] == HOST.total(x)
     dx = np.empty_like(x)
     summed = grid.native(sums.summed(gn.prelu._summed, dtype))
     summed(3, tuple(map(address, (dy, x, dx))), *rest, (dtype.type(0.25),))

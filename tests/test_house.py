@@ -163,6 +163,32 @@ def test_the_engine_knows_no_rule():
     assert not {name for name in names if name.startswith(".rules")}
 
 
+DEVICES = {"cuda", "gpu", "stream", "streams", "ordinal", "remote"}
+TELL = "_engine.arrays", "_engine.memory", "_engine.lanes", "_typing"  # of other libraries; for both targets
+GENERAL = [name for name in MODULES.values() if "_engine.cuda" not in name]
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_a_place_is_all_that_is_known_of_devices(name):
+    """CUDA's modules are loaded when the first array on a device is seen; nothing else has their words."""
+    path = next(path for path, each in MODULES.items() if each == name)
+    tree, fields = ast.parse(path.read_text()), ("id", "attr", "arg", "name", "module")
+    found = {getattr(node, field, None) for node in ast.walk(tree) for field in fields}
+    words = {word for each in found for word in re.split(r"[._]", str(each).lower())}
+    cuda = [nested for source, nested in imports(path) if source.startswith("._engine.cuda")]
+    assert all(cuda), "imported with the module, expected in the function that has to do with a device"
+    assert name in TELL or not words & DEVICES - ({"cuda"} if cuda else set())
+
+
+def test_modules_of_devices_are_not_loaded_without_one():
+    code = """
+import sys, numpy as np, gnumba as gn
+gn.Adam(np.ones(3), max_norm=1.0).step(gn.relu(np.ones(3)))
+print(*sys.modules)
+"""
+    assert not [name for name in python("-c", code).split() if name.startswith("gnumba._engine.cuda")]
+
+
 def test_nothing_imports_upwards():
     """There is an order in which every module imports only those before it; the top is for programs."""
     graph = {name: set() for name in MODULES.values()}

@@ -9,9 +9,10 @@ import numpy as np
 from .._rule import Elementwise
 from . import checks
 from .arrays import as_view, empty_like, in_kind_of, operand
-from .launch import Scalars, launch_flat, launch_row
+from .flat import launch_flat
 from .libraries import check_no_derivative_lost, count_writes, has_host_view, host_view
-from .transfer import assign
+from .place import Scalars, place_of
+from .view import geometry
 
 Array = Any  # whatever operand takes
 
@@ -108,8 +109,10 @@ def _apply_checked(
     y = checks.check_out("out", out, views[0])
     count_writes((out,))
     over = next((name for name, view in arrays.items() if checks.same_elements(view, y)), None)
-    if any(np.may_share_memory(view, y) for name, view in arrays.items() if name != over):
-        assign(y, as_view("result", _apply_checked(function, dict(arrays), scalars, None, also)))
+    others = [view for name, view in arrays.items() if name != over]
+    if any(np.may_share_memory(geometry(view), geometry(y)) for view in others):
+        result = as_view("result", _apply_checked(function, dict(arrays), scalars, None, also))
+        place_of(y).copy(y, result)
     elif over:
         _launch(function.onto(result, over), (*views, *also), scalars)
     else:
@@ -120,4 +123,4 @@ def _apply_checked(
 def _launch(function: Elementwise, row: tuple[np.ndarray, ...], scalars: Scalars) -> None:
     """Run the function over checked arrays, which other libraries' may be as dense as NumPy's."""
     if not (row[0].flags.forc and launch_flat(function, row, scalars)):
-        launch_row(function, row, scalars)
+        place_of(row[0]).run(function, row, scalars)

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .cuda import driver, memory
-from .cuda.memory import DeviceArray, Remote
 from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
+from .view import View, geometry_at
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = Any  # NumPy's, or a View
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -31,7 +30,9 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def as_view(name: str, x: Any) -> Array:
-    """View any library's array as a NumPy array, without a copy; TypeError for other objects."""
+    """View any library's array as NumPy's or, on a device, as a `View`; TypeError for other objects."""
+    if isinstance(x, View):
+        return x
     if isinstance(x, np.ndarray):
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain array")
@@ -41,11 +42,13 @@ def as_view(name: str, x: Any) -> Array:
     given, x = x, x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
     try:
         view = host_view(x)
-        if view is None and not hasattr(x, "__cuda_array_interface__"):
+        if view is None and not is_on_device(x):
             view = _exported(name, x)
     except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
-    return _check_dtype(name, view) if view is not None else _check_aligned(name, x, given)
+    if view is None:
+        return _check_aligned(name, _check_dtype(name, device_view(name, x, given)))
+    return _check_dtype(name, view)
 
 
 def _as_fixed_array(x: np.generic) -> Array:
@@ -67,84 +70,97 @@ def _exported(name: str, x: Any) -> Array:
     return np.from_dlpack(x)
 
 
-def device_view(name: str, x: Any, given: Any) -> Remote:
+def device_view(name: str, x: Any, given: Any) -> View:
     """View an array on a CUDA device, without a copy."""
+    from .cuda import driver, memory, place  # not before there is such an array
+
     try:
         driver.get()
     except driver.CudaError as error:
         raise driver.CudaError(f"{name} is a CUDA array, and {error}") from None
-    if isinstance(x, DeviceArray):
+    if isinstance(x, memory.DeviceArray):
         return x.view()
     interface = x.__cuda_array_interface__
     if interface.get("mask") is not None:
         raise TypeError(f"{name} is a masked array, expected a plain array")
     address, read_only = interface["data"]
-    ordinal = _ordinal(x, address)
-    return memory.view(
-        given,
-        address,
-        interface["shape"],
-        interface.get("strides"),
-        np.dtype(interface["typestr"]),
-        ordinal,
-        current_stream(x, ordinal),
-        not read_only,
-    )
+    ordinal, dtype = ordinal_of(x, address), np.dtype(interface["typestr"])
+    geometry = geometry_at(address, interface["shape"], interface.get("strides"), dtype, not read_only)
+    return memory.DeviceView(geometry, place.of(ordinal), given, current_stream(x, ordinal))
 
 
-def _check_aligned(name: str, x: Any, given: Any) -> Remote:
-    """View an array on a CUDA device; ValueError if a GPU could not load its elements.
-
-    A misaligned load ends the whole process's use of the device.
-    """
-    view = _check_dtype(name, device_view(name, x, given))
-    assert isinstance(view, Remote)
-    address, size = x.__cuda_array_interface__["data"][0], view.itemsize
+def _check_aligned(name: str, view: View) -> View:
+    """ValueError if a GPU could not load an array's elements: the process would lose the device by it."""
     steps = [stride for n, stride in zip(view.shape, view.strides, strict=True) if n > 1]
-    if view.size and (address % size or any(step % size for step in steps)):
+    if view.size and any(number % view.itemsize for number in (view.address, *steps)):
         raise ValueError(
-            f"{name} is misaligned: it is at address {address:#x} with strides {view.strides}, expected "
-            f"multiples of {size}, the bytes of a {view.dtype} (a copy)"
+            f"{name} is misaligned: it is at address {view.address:#x} with strides {view.strides}, expected "
+            f"multiples of {view.itemsize}, the bytes of a {view.dtype} (a copy)"
         )
     return view
 
 
-def _ordinal(x: Any, address: int) -> int:
+def ordinal_of(x: Any, address: int) -> int:
     """The device of an array: CuPy's and PyTorch's say so, for others the driver does."""
     about = getattr(x, "device", None)
     known = getattr(about, "id", getattr(about, "index", None))
     if isinstance(known, int):
         return known
+    from .cuda import driver
+
     return driver.get().device_of(address) if address else 0
 
 
 def current_stream(x: Any, ordinal: int) -> int:
     """The stream that an array's library works on now; 0 is the default one."""
-    library = library_of(x)
-    if library == "cupy":
-        return int(sys.modules["cupy"].cuda.get_current_stream(ordinal).ptr)
-    if library == "torch":
-        return int(sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream)
+    of_library = stream_source(x)
+    if of_library is not None:
+        return of_library(ordinal)
     stream = x.__cuda_array_interface__.get("stream")
     return 0 if stream in (None, 1) else int(stream)
 
 
-def reader(x: Any) -> Callable[[Any], tuple[Any, ...]] | None:
-    """Fast (< 1 µs) accessor for the address, shape, strides, dtype and device of a library's arrays.
+def stream_source(x: Any) -> Callable[[int], int] | None:
+    """What tells a device's current stream of an array's library; None if each array names its own."""
+    return {"cupy": _cupy_stream, "torch": _torch_stream}.get(library_of(x))
 
-    None if only ``__cuda_array_interface__`` is available. The values are in the library's own units:
-    compare them, do not interpret them.
+
+def _cupy_stream(ordinal: int) -> int:
+    return int(sys.modules["cupy"].cuda.get_current_stream(ordinal).ptr)
+
+
+def _torch_stream(ordinal: int) -> int:
+    return int(sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream)
+
+
+def reader(x: Any) -> Callable[[Any], tuple[Any, ...]] | None:
+    """Fast (< 1 µs) accessor for a CuPy array's or a PyTorch tensor's address, and how it lies there.
+
+    None for other arrays. After the address and whether it is read-only come shape, strides, dtype and
+    device, in the library's own units: compare them, do not interpret them.
     """
     return {"cupy": _read_cupy, "torch": _read_torch}.get(library_of(x))
 
 
 def _read_cupy(x: Any) -> tuple[Any, ...]:
     data = x.data
-    return data.ptr, x.shape, x.strides, x.dtype, data.device_id
+    return data.ptr, False, x.shape, x.strides, x.dtype, data.device_id
 
 
 def _read_torch(x: Any) -> tuple[Any, ...]:
-    return x.data_ptr(), x.shape, x.stride(), x.dtype, x.device
+    return x.data_ptr(), False, x.shape, x.stride(), x.dtype, x.device
+
+
+def read_interface(x: Any) -> tuple[Any, ...]:
+    """`reader`'s accessor for a CUDA array of a library that has none; the stream comes last."""
+    interface = x.__cuda_array_interface__
+    address, read_only = interface["data"]
+    lies = interface["shape"], interface.get("strides"), interface["typestr"], interface.get("mask")
+    about = getattr(x, "device", None)
+    device = getattr(about, "id", getattr(about, "index", None))
+    if device is None:
+        device = ordinal_of(x, address)
+    return address, read_only, *lies, device, interface.get("stream")
 
 
 def _check_dtype(name: str, x: Array) -> Array:
@@ -157,11 +173,18 @@ def _check_dtype(name: str, x: Array) -> Array:
 
 def is_foreign(x: Any) -> bool:
     """Whether something is an array of another library than NumPy."""
-    return hasattr(x, "__dlpack__") or hasattr(x, "__cuda_array_interface__")
+    return hasattr(x, "__dlpack__") or is_on_device(x)
+
+
+def is_on_device(x: Any) -> bool:
+    """Whether something is an array in memory that the host cannot read."""
+    return hasattr(x, "__cuda_array_interface__")
 
 
 def operand(name: str, x: Any) -> Array:
     """View an activation's operand as an array; NumPy converts other objects, integers to float64."""
+    if isinstance(x, View):
+        return x
     if not isinstance(x, np.ndarray) and is_foreign(x):
         check_no_derivative_lost(name, x)
         return as_view(name, x)
@@ -169,10 +192,18 @@ def operand(name: str, x: Any) -> Array:
     return as_view(name, made.astype(np.float64) if made.dtype.kind in "biu" else made)
 
 
+def numbers(name: str, x: Any) -> Array:
+    """A sequence of numbers of any dtype as a NumPy array; waits for a device if it lives there."""
+    if isinstance(x, np.ndarray) or not is_on_device(x):
+        return np.asarray(x)
+    view = device_view(name, x, x)
+    return view.place.read(view)
+
+
 def in_kind_of(x: Any, result: Array) -> Any:
     """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
-    if isinstance(result, Remote):
-        return result.given
+    if isinstance(result, View):
+        return result.owner
     if is_tensor(x):
         return sys.modules["torch"].from_numpy(result)
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
@@ -189,12 +220,12 @@ def empty_like(
     On a device it is that of an array of x's own kind, which `in_kind_of` gives back.
     """
     dtype = dtype or view.dtype
-    if isinstance(view, Remote):
+    if isinstance(view, View):
         return as_view("result", _new_on_device(x, view, shape, dtype))
     return np.empty_like(view, subok=False) if shape is None else np.empty(shape, dtype)
 
 
-def _new_on_device(x: Any, view: Remote, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Any:
+def _new_on_device(x: Any, view: Any, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Any:
     library = library_of(x)
     if library == "cupy":
         with x.device:
@@ -207,6 +238,8 @@ def _new_on_device(x: Any, view: Remote, shape: tuple[int, ...] | None, dtype: n
     shape = view.shape if shape is None else shape
     if library in ("numba", "numba_cuda"):
         cuda = sys.modules["numba"].cuda
-        with cuda.gpus[view.ordinal]:
+        with cuda.gpus[view.device]:
             return cuda.device_array(shape, dtype)
-    return DeviceArray(shape, dtype, view.ordinal, view.stream)
+    from .cuda.memory import DeviceArray
+
+    return DeviceArray(shape, dtype, view.place, view.stream)

@@ -32,7 +32,7 @@ class Binding:
 
     def __init__(self, bound: list[tuple[Table, int, Array, Any]], memory: Updated) -> None:
         self._given = [given for _, _, _, given in bound]
-        self._views = [array.view() for _, _, array, _ in bound]  # what nobody else can resize or reshape
+        self._views = [array[...] for _, _, array, _ in bound]  # what nobody else can resize or reshape
         known = [_known(*each, view) for each, view in zip(bound, self._views, strict=True)]
         self._rows = np.array(known, np.int64)
         self._bounds = [np.array(bounds, np.int64) for bounds in memory.bounds]

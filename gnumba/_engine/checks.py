@@ -8,17 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from .arrays import as_view, is_foreign
-from .cuda.memory import Remote
 from .libraries import check_no_derivative_lost
-
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def where(x: Array) -> str:
-    """Where an array lives, in words."""
-    return f"CUDA device {x.ordinal}" if isinstance(x, Remote) else "host memory"
+from .view import Array, geometry, layout, where
 
 
 def check_together(arrays: Mapping[str, Array]) -> None:
@@ -69,14 +63,6 @@ def count_rows(arrays: Sequence[Any]) -> int:
     return counts[0]
 
 
-def layout(x: Array) -> tuple[Any, ...]:
-    """Where an array's memory begins, 0 if it has none, and how its elements lie in it.
-
-    Libraries give an empty array the address 0, for which NumPy's view of it has one of its own.
-    """
-    return x.__array_interface__["data"][0] if x.size else 0, x.shape, x.strides
-
-
 def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
     """Arrays to update in place (``what`` they are): writable, no element twice."""
     arrays = {}
@@ -112,7 +98,7 @@ class Updated:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = arrays
-        bounds = sorted((*np.lib.array_utils.byte_bounds(x), name) for name, x in arrays.items() if x.size)
+        bounds = sorted((*byte_bounds(geometry(x)), name) for name, x in arrays.items() if x.size)
         self._starts = [low for low, _, _ in bounds]
         self._names = [name for _, _, name in bounds]
         self._ends = list(itertools.accumulate((high for _, high, _ in bounds), max))  # the farthest so far
@@ -143,10 +129,10 @@ class Updated:
 
     def _sharing(self, x: Array) -> Iterator[str]:
         """The parameters that share an element with ``x``; only neighbours in memory are compared exactly."""
-        low, high = np.lib.array_utils.byte_bounds(x)
+        low, high = byte_bounds(geometry(x))
         k = bisect.bisect_left(self._starts, high) - 1
         while k >= 0 and self._ends[k] > low:
-            if np.shares_memory(x, self.arrays[self._names[k]]):
+            if np.shares_memory(geometry(x), geometry(self.arrays[self._names[k]])):
                 yield self._names[k]
             k -= 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numba
@@ -18,7 +18,8 @@ from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .host import INT64_LIST, INT64_TABLE, folded
 from .memory import fetch, moved, row, stay_apart
-from .table import BLOCK, Table, address, by_lines
+from .table import BLOCK, Table, by_lines
+from .view import address
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = 2.0**-900  # a sum of squares below this may have lost some to underflow
@@ -34,7 +35,7 @@ def largest(x: Array) -> float:
     return float(max(np.max(x), -np.min(x))) if x.size else 0.0
 
 
-def finite_norm(tables: list[Table], column: int, scale: float) -> tuple[float, bool]:
+def finite_norm(tables: Sequence[Table], column: int, scale: float) -> tuple[float, bool]:
     """The norm of a column of the tables over scale, and whether all elements are finite after that."""
     found = norm((table, column) for table in tables) / scale
     if not math.isfinite(found):

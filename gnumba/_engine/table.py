@@ -14,11 +14,9 @@ import numpy as np
 from .._rule import Elementwise
 from . import host, threads
 from .compile.kernel import Kernel
-from .cuda.memory import Remote
+from .view import Array, address
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Array, ...]
-HOST = -1  # the ordinal of no device
 BLOCK = 4096  # elements: what is added up at a time, however the work is dealt
 
 
@@ -41,12 +39,7 @@ class Table:
 
     def _set_sizes(self, sizes: Array) -> None:
         self._sizes, self.size = sizes, int(sizes.sum())
-        first = self.rows[0][0]
-        self.ordinal = first.ordinal if isinstance(first, Remote) else HOST
-        self.stream = first.stream if isinstance(first, Remote) else 0
-        self.on_device: list[Any] = []  # device copies of addresses and pieces, shared with subsets
-        self.others: set[int] = set()  # streams of its arrays that later work comes after the table's
-        self.orders: list[Any] = []  # of arrays bound on a device whose memory goes when they do
+        self.kept: list[Any] = []  # by its place, and shared with subsets
         self.traffic = self.size * host.cost(self.function, self.dtype)
         self._ready: dict[str, tuple[Kernel, Array, Array]] = {}
 
@@ -76,11 +69,6 @@ class Table:
         for k in set(range(len(self.rows))) - rows:
             part.leave_out(k)
         return part
-
-    @property
-    def pieces(self) -> Array:
-        """Pieces of work for the blocks of a GPU, as (row, lo, hi)."""
-        return self.blocks
 
     @functools.cached_property
     def blocks(self) -> Array:
@@ -134,11 +122,6 @@ class PickedRows(Table):
         pieces = np.zeros((count, 3), np.int64)
         pieces[:, 0], pieces[:, 2] = np.arange(count), self._sizes
         return pieces, np.arange(shares + 1) * count // shares
-
-
-def address(a: Array) -> int:
-    """Where the array's first element is; 0 if it has none, wherever NumPy or a library has it then."""
-    return int(a.__array_interface__["data"][0]) if a.size else 0
 
 
 def is_dense(row: Row, in_c_order: bool = False) -> bool:

@@ -12,7 +12,7 @@ from . import threads
 from .arrays import as_view
 from .checks import check_together
 from .compile.kernel import checked_target
-from .cuda.memory import Remote
+from .view import View
 
 _forced: dict[int, str] = {}  # by thread; empty, and so quick to look at, but inside use_target
 
@@ -47,8 +47,9 @@ def target_of(*arrays: Any) -> str:
     """
     views = {f"array {k}": as_view(f"array {k}", a) for k, a in enumerate(arrays)}
     check_together(views)
-    if any(isinstance(view, Remote) for view in views.values()):
-        return "cuda"
+    first = next(iter(views.values()), None)
+    if isinstance(first, View):
+        return str(first.place.target)
     return _chosen_for(sum(view.nbytes for view in views.values()))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from .._engine import checks
 from .._engine.arrays import as_view
 from .._engine.libraries import count_writes
-from .._engine.transfer import assign
+from .._engine.place import place_of
 from .._hyper import load_all
 from .._params import named
 from .._signals import uninterrupted
@@ -195,7 +195,7 @@ def load_checkpoint(
             each.load_state_dict(state)
         count_writes(given.values())
         for name, array in arrays.items():
-            assign(array, tensors[f"params/{name}"])
+            place_of(array).copy(array, tensors[f"params/{name}"])
         if rng is not None:
             _bits(rng).state = content["rng"]
     return content["extra"]

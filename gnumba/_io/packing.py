@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .._engine.arrays import as_view
-from .._engine.cuda.memory import Remote, downloaded
+from .._engine.arrays import as_view, is_foreign
+from .._engine.place import place_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ON_DEVICE = "__cuda_array_interface__"
 DEPTH = 100  # of what users add; far below what any reader of JSON takes
 
 
@@ -28,7 +27,7 @@ def packed(path: str, value: Any, tensors: dict[str, Array]) -> Any:
     if isinstance(value, (list, tuple)):
         items = [packed(_below(path, k), item, tensors) for k, item in enumerate(value)]
         return {"$tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, np.ndarray) or hasattr(value, "__dlpack__") or hasattr(value, ON_DEVICE):
+    if isinstance(value, np.ndarray) or is_foreign(value):
         tensors[path] = dense(path, value if isinstance(value, np.ndarray) else as_view(path, value))
         return {"$array": path}
     if isinstance(value, np.generic):
@@ -64,7 +63,7 @@ def dense(path: str, array: Array) -> Array:
     """An array as safetensors takes it: without gaps, copied if need be; TypeError for other kinds."""
     if array.dtype.kind not in "biuf" or array.itemsize > 8:
         raise TypeError(f"{path} has dtype {array.dtype}, expected bools, integers or floats up to 64 bits")
-    return np.asarray(downloaded(array) if isinstance(array, Remote) else array, order="C")
+    return np.asarray(place_of(array).read(array), order="C")
 
 
 def as_json(where: str, value: Any, depth: int = DEPTH) -> Any:

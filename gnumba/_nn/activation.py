@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from numbers import Real
 from typing import Any, Never, overload
@@ -12,12 +13,11 @@ import numpy as np
 
 from .. import rules
 from .._engine.apply import apply, apply_summed
-from .._engine.arrays import as_view, empty_like, in_kind_of, operand
+from .._engine.arrays import empty_like, operand
 from .._engine.compile.snapshot import current
 from .._engine.compile.ufunc import ufunc
-from .._engine.cuda import place as gpu
-from .._engine.cuda.memory import Remote
-from .._engine.launch import Scalars, total_of
+from .._engine.place import HOST, Scalars, place_of
+from .._engine.view import broadcast
 from .._rule import Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray
@@ -454,15 +454,13 @@ class PReLU(Activation):
         if not slope:  # one number, for which no element's share need be written
             dx, total = apply_summed(self._summed, (dy, x), scalars, out)
             if total is not None:
-                return dx, _as_alpha(alpha, total, x.dtype)
+                return dx, HOST.as_alpha(total, x.dtype, alpha)
         seen = operand("dy", dy)
         share = empty_like(dy, seen)
         dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
-        if isinstance(share, Remote):
-            return dx, _summed_on_device(share, x, alpha)
-        if not slope:
-            return dx, _as_alpha(alpha, total_of(share), share.dtype)
-        return dx, _like_alpha(alpha, _sum_to(share, np.shape(alpha)))
+        shape = tuple(np.shape(alpha))
+        axes = None if math.prod(shape) == 1 else _summed_axes(share, shape)
+        return dx, place_of(share).summed(share, axes, x, alpha)
 
     def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
         """The functions to use, and α among the arrays or among the scalars."""
@@ -472,45 +470,14 @@ class PReLU(Activation):
         if slope.dtype != x.dtype:
             raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
         try:
-            spread = np.broadcast_to(slope, x.shape, subok=True)
+            spread = broadcast(slope, x.shape)
         except ValueError:
             raise ValueError(
                 f"alpha has shape {slope.shape}, expected one that broadcasts to x's, {x.shape}"
             ) from None
-        if slope.size == 1 and not isinstance(slope, Remote):
-            return self._by_number, (), slope.astype(np.float64).reshape(1)
+        if (number := place_of(slope).number(slope)) is not None:
+            return self._by_number, (), number
         return self._by_array, (spread,), np.empty(0)
-
-
-def _summed_on_device(share: Remote, x: Array, alpha: Any) -> Any:
-    """The shares' sum in α's shape, on the device: an array of α's kind, or of x's for a number."""
-    if isinstance(alpha, Real):
-        result: Any = empty_like(x, operand("x", x), ())
-        gpu.total(share, result)
-        return in_kind_of(x, result)
-    seen = as_view("alpha", alpha)
-    result = empty_like(alpha, seen, seen.shape)
-    if seen.size == 1:
-        gpu.total(share, result)
-    else:
-        gpu.summed_along(share, _summed_axes(share, seen.shape), result)
-    return in_kind_of(alpha, result)
-
-
-def _as_alpha(alpha: Any, total: float, dtype: np.dtype[Any]) -> Any:
-    """A number in the kind and shape of an alpha that is one."""
-    return _like_alpha(alpha, np.asarray(total, dtype).reshape(np.shape(alpha)))
-
-
-def _like_alpha(alpha: Any, result: np.ndarray) -> Any:
-    """An array for an alpha that is one, also of shape (): it is the gradient of a parameter."""
-    return result if isinstance(alpha, np.ndarray) else in_kind_of(alpha, result)
-
-
-def _sum_to(share: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The sum over the axes along which an array of ``shape`` would be broadcast."""
-    total = np.sum(share, axis=_summed_axes(share, shape), dtype=np.float64)
-    return np.asarray(total, share.dtype).reshape(shape)
 
 
 def _summed_axes(share: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:

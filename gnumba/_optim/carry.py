@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import rules
-from .._engine.transfer import between_steps
+from .._engine.place import place_of
 from .._rule import Elementwise, Rule
 from ..rules.clipping import scaled
 from .optimizer import Optimizer
@@ -62,4 +62,5 @@ def take_up(optimizer: Optimizer, carried: Mapping[str, tuple[Array, float]]) ->
             m, factor = carried[p.name]
             hyper = optimizer.groups[p.group].values_at(0)
             gain = GAIN[optimizer.rule](optimizer.scalars(1, **hyper))
-            between_steps(TIMES, (m, optimizer._state[p.index]["v"]), np.array([factor * gain]))
+            row = m, optimizer._state[p.index]["v"]
+            place_of(m).between_steps(TIMES, row, np.array([factor * gain]))

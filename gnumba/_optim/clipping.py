@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .._engine import checks
 from .._engine.arrays import as_view
-from .._engine.cuda import place as gpu
-from .._engine.cuda.memory import Remote
-from .._engine.factor import ONE, Factor, factor
+from .._engine.factor import ONE, factor
 from .._engine.launch import launch
 from .._engine.libraries import count_writes
-from .._engine.norm import finite_norm, is_finite, norm
-from .._engine.table import HOST, Table
-from .._engine.transfer import assign, on_host
+from .._engine.norm import is_finite
+from .._engine.place import PLAIN, Known, Place, Verdict, place_of
+from .._engine.table import Table
 from .._hyper import LIMIT, restored, value_at
 from .._params import Params
 from .._rule import Elementwise
 from .._suggest import suggesting
 from .._tree import outline, read, structure
-from ..rules.clipping import clipped, scaled_in_parts, taken
+from ..rules.clipping import clipped, taken
 from .plan import Bound, Plan
 from .rows import Rows
 
 __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SCALED = Elementwise(scaled_in_parts, ("g",), ("g",), ("power", "rest"))
-RESCALED = Elementwise(taken, ("old", "g"), ("old",), scaled=True)  # by a factor that a device knows
+SCALED = Elementwise(taken, ("old", "g"), ("old",), scaled=True)  # by the verdict's factor
 CLIPPED = Elementwise(clipped, ("g",), ("g",), ("limit",))
 POLICIES = ("apply", "skip", "raise")
-
-
-class Verdict(NamedTuple):
-    """Whether a step is taken, and with what factor; on a device the host does not know it."""
-
-    factor: Factor | None  # None: the step is not taken
-    control: int  # the address on the device of what the host does not know, else 0
-    norm: Any  # of the gradients, where something asked for it
 
 
 class Guard:
@@ -69,7 +56,7 @@ class Guard:
 
     def check_places(self, params: Params) -> None:
         """ValueError if there is a norm to be taken of gradients in several places."""
-        places = sorted({checks.where(p.array) for p in params})
+        places = sorted({str(p.place) for p in params})
         if self.looks and len(places) > 1:
             name = "nonfinite" if self.max_norm is None else "max_norm"
             raise ValueError(f"{name} is given and parameters live in {places}, expected one place for all")
@@ -77,22 +64,14 @@ class Guard:
     def judge(self, plan: Plan, bound: Bound, gradients: tuple[Any, ...], scale: float, t: int) -> Verdict:
         """Whether to take the step after ``t``, and what all gradients are multiplied by."""
         if not self.looks:
-            return Verdict(ONE if scale == 1.0 else factor(0.0, -1.0, scale), 0, None)
+            return PLAIN if scale == 1.0 else Known(factor(0.0, -1.0, scale))
         limit = -1.0 if self.max_norm is None else self.limit(t)
-        tables = plan.tables + [update.table for update in bound.sparse]
-        if tables[0].ordinal != HOST:
-            if plan.control is None:
-                plan.control = gpu.Control(tables[0].ordinal, tables[0].stream)
-            plan.control.take(tables, 1, tables[0].stream, scale, limit, self.nonfinite == "skip")
-            if self.nonfinite == "raise" and not plan.control.finite():
-                raise _not_finite(plan.params, gradients, scale)
-            return Verdict(ONE, int(plan.control.address), plan.control)
-        found, finite = finite_norm(tables, 1, scale)
-        if not finite and self.nonfinite == "raise":
+        tables, place = plan.tables + [update.table for update in bound.sparse], plan.place
+        skip, before = self.nonfinite == "skip", plan.verdict
+        verdict = plan.verdict = place.judge(tables, 1, scale, limit, skip, before)
+        if self.nonfinite == "raise" and not verdict.finite():
             raise _not_finite(plan.params, gradients, scale)
-        if not finite and self.nonfinite == "skip":
-            return Verdict(None, 0, found)
-        return Verdict(factor(found, limit, scale), 0, found)
+        return verdict
 
     def limit(self, t: int) -> float:
         """The largest norm that the step after ``t`` may have."""
@@ -107,7 +86,7 @@ class Guard:
 def _not_finite(params: Params, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
     pairs = zip(params, gradients, strict=True)
     seen = ((p.name, as_view(p.name, _values(g))) for p, g in pairs if g is not None)
-    values = ((name, on_host(g) if isinstance(g, Remote) else g) for name, g in seen)
+    values = ((name, place_of(g).read(g)) for name, g in seen)
     bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
     return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")
 
@@ -146,11 +125,8 @@ def global_norm(grads: Any) -> Any:
     """
     named = _named(grads)
     arrays = [x.sums(k) if isinstance(x, Rows) else as_view(k, x) for k, x in named.items()]
-    tables = _tables(SCALED, arrays)
-    if _on_device(tables):
-        with _norm_on_device(tables) as control:
-            return control.given_to(_values(next(iter(named.values()))))
-    return norm((table, 0) for table in tables)
+    with _judged(arrays) as verdict:
+        return verdict.norm_like(_first(named))
 
 
 @suggesting
@@ -195,13 +171,9 @@ def clip_by_global_norm(grads: Any, max_norm: float) -> Any:
     limit = value_at(0, "max_norm", max_norm, LIMIT)
     named, arrays = _writable(grads)
     sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
-    tables = _tables(SCALED, sums)
-    if _on_device(tables):
-        with _clip_on_device(sums, list(arrays.values()), limit) as control:
-            return control.given_to(_values(next(iter(named.values()))))
-    found = norm((table, 0) for table in tables)
-    _scale(_tables(SCALED, list(arrays.values())), factor(found, limit, 1.0))
-    return found
+    with _judged(sums, limit) as verdict:
+        _scale([*arrays.values()], verdict)
+        return verdict.norm_like(_first(named))
 
 
 @suggesting
@@ -232,12 +204,8 @@ def clip_by_norm(grads: Any, max_norm: float) -> None:
     named, arrays = _writable(grads)
     sums = [x.sums(k) if isinstance(x, Rows) else arrays[k] for k, x in named.items()]
     for measured, g in zip(sums, arrays.values(), strict=True):
-        if isinstance(g, Remote):
-            with _clip_on_device([measured], [g], limit):
-                pass
-        else:
-            found = norm([(Table(SCALED, [(measured,)]), 0)])
-            _scale([Table(SCALED, [(g,)])], factor(found, limit, 1.0))
+        with _judged([measured], limit) as verdict:
+            _scale([g], verdict)
 
 
 @suggesting
@@ -270,54 +238,35 @@ def clip_by_value(grads: Any, limit: float) -> None:
     merged = {k: x.merged(k) for k, x in named.items() if isinstance(x, Rows)}
     for name, values in merged.items():
         if values is not None:
-            assign(arrays[name], values)
-    launch([(table, bound) for table in _tables(CLIPPED, list(arrays.values()))])
+            place_of(arrays[name]).copy(arrays[name], values)
+    launch([(table, bound) for table in _begun(CLIPPED, [*arrays.values()])])
 
 
-def _on_device(tables: list[Table]) -> bool:
-    """Whether all live on one device; TypeError if they live in several places."""
-    if tables:
-        checks.check_together({f"gradient {k}": table.rows[0][0] for k, table in enumerate(tables)})
-    return bool(tables) and tables[0].ordinal != HOST
+def _judged(arrays: list[Array], limit: float = -1.0) -> Verdict:
+    """The norm of arrays, which live in one place, and the factor that brings it to ``limit``."""
+    if not arrays:
+        return Known(ONE, 0.0)
+    checks.check_together({f"gradient {k}": x for k, x in enumerate(arrays)})
+    return place_of(arrays[0]).judge(_begun(CLIPPED, arrays), 0, limit=limit)
 
 
-@contextlib.contextmanager
-def _norm_on_device(tables: list[Table], limit: float = -1.0) -> Iterator[gpu.Control]:
-    first, *others = (x for table in tables for (x, *_) in table.rows if isinstance(x, Remote))
-    for table in tables:
-        table.stream = first.stream
-    with (
-        gpu.joined(first.ordinal, first.stream, (x.stream for x in others)),
-        gpu.control(first.ordinal, first.stream) as control,
-    ):
-        control.take(tables, 0, first.stream, 1.0, limit, skip=False)
-        yield control
+def _scale(arrays: list[Array], by: Verdict) -> None:
+    """Multiply arrays, in place, by what a verdict says."""
+    if by.factor != ONE or by.control:
+        tables = _begun(SCALED, arrays)
+        launch([(table, np.array(by.factor.split(table.dtype))) for table in tables], by)
 
 
-@contextlib.contextmanager
-def _clip_on_device(sums: list[Array], arrays: list[Array], limit: float) -> Iterator[gpu.Control]:
-    """Scale arrays by what follows from the norm of ``sums``, which the host does not wait for."""
-    with _norm_on_device(_tables(SCALED, sums), limit) as control:
-        tables = _tables(RESCALED, arrays)
-        for table in tables:
-            table.stream = control.order.stream
-        with control.order:
-            launch([(table, np.ones(2)) for table in tables], control.address)
-        yield control
-
-
-def _scale(tables: list[Table], by: Factor) -> None:
-    if by != ONE:
-        launch([(table, np.array(by.split(table.dtype))) for table in tables])
-
-
-def _tables(function: Elementwise, arrays: list[Array]) -> list[Table]:
-    """A table a dtype and place; each array is every column."""
-    alike: dict[tuple[np.dtype[Any], str], list[Array]] = {}
+def _begun(function: Elementwise, arrays: list[Array]) -> list[Table]:
+    """A table a dtype and place, on which work can begin; each array is every column."""
+    alike: dict[tuple[Place, np.dtype[Any]], list[Array]] = {}
     for x in arrays:
-        alike.setdefault((x.dtype, checks.where(x)), []).append(x)
+        alike.setdefault((place_of(x), x.dtype), []).append(x)
     columns = len(function.columns)
-    return [Table(function, [(x,) * columns for x in members]) for members in alike.values()]
+    made = {key: Table(function, [(x,) * columns for x in members]) for key, members in alike.items()}
+    for place in {place: None for place, _ in made}:
+        place.begin([table for (at, _), table in made.items() if at is place], arrays)
+    return [*made.values()]
 
 
 def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -327,6 +276,11 @@ def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays = checks.check_updated("gradient", values).arrays
     count_writes(values.values())
     return named, arrays
+
+
+def _first(named: dict[str, Any]) -> Any:
+    """The first gradient, whose kind results have; None if there is none."""
+    return next(map(_values, named.values()), None)
 
 
 def _values(x: Any) -> Any:

@@ -8,9 +8,8 @@ from typing import Any
 
 from .._engine import threads
 from .._engine.factor import ONE
-from .._engine.launch import run
 from .._engine.libraries import increment_versions
-from .._engine.table import HOST
+from .._engine.place import HOST, make, place_of
 from .._engine.targets import forced as forced_target
 from .._engine.targets import target_for
 from .._params import Params
@@ -61,17 +60,17 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
         if plain:
             for correct, missed, hyper in corrected:
                 correct(optimizer.corrections(t + 1 - missed, hyper), factors)
-            run((*sweeps, (attributes.__setitem__, "_t", t + 1)))
+            make((*sweeps, (attributes.__setitem__, "_t", t + 1)))
             return True
         values = [group.values_at(t) for group in groups]
-        by, _, norm = guard.judge(plan, NOTHING, gradients, scale, t)
-        if by is None:
-            attributes.update(_norm=norm, _skipped=attributes["_skipped"] + 1)
+        verdict = guard.judge(plan, NOTHING, gradients, scale, t)
+        if verdict.go is False:
+            attributes.update(_verdict=verdict, _skipped=attributes["_skipped"] + 1)
             return True
-        by = optimizer._turned(by)
+        by = optimizer._turned(verdict.factor)
         for update in updates:
             optimizer._scalars(update, values[update.group], by)
-        run((*sweeps, (attributes.update, {"_t": t + 1, "_norm": norm})))
+        make((*sweeps, (attributes.update, {"_t": t + 1, "_verdict": verdict})))
         return True
 
     return step
@@ -80,7 +79,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
 def _is_ordinary(update: Update) -> bool:
     """Whether a launch is of all rows of a table on the host, none of them with gaps."""
     table = update.table
-    return update.rows is None and table.ordinal == HOST and not table.strided
+    return update.rows is None and place_of(table.rows[0][0]) is HOST and not table.strided
 
 
 def _corrected(optimizer: Optimizer) -> list[tuple[Any, ...]]:

@@ -10,12 +10,10 @@ from typing import Any, Self
 import numpy as np
 
 from .._engine.compile.snapshot import current
-from .._engine.cuda.driver import HostNumber
-from .._engine.cuda.place import Control
-from .._engine.factor import Factor
+from .._engine.factor import ONE, Factor
 from .._engine.launch import launch
 from .._engine.libraries import increment_versions
-from .._engine.transfer import filled
+from .._engine.place import PLAIN, Answer, Known, Verdict
 from .._hyper import POSITIVE, Range, value_at
 from .._params import Parameter, Params
 from .._rule import Rule
@@ -78,8 +76,8 @@ class Optimizer(Grouped):
         self._compiled_rule = current(rule)  # as its parts are now; kept whatever becomes of them
         self._flags = {name: checked_flag(name, flag) for name, flag in flags.items()}
         self._t = self._skipped = 0
-        self._norm: float | Control | None = None
-        self._pending: tuple[HostNumber, list[Parameter]] | None = None
+        self._verdict: Verdict = PLAIN
+        self._pending: tuple[Answer, list[Parameter]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._given, self._names = dict(hyper), tuple(hyper)  # for all groups
         self._params = Params(params)
@@ -151,17 +149,17 @@ class Optimizer(Grouped):
         held, gradients = self._params.held(), self._params.match("grads", grads)
         bound = self._plan.bind(held, gradients, self._missed)  # held to the end
         hyper = [group.values_at(self._t) for group in self._groups]
-        by, control, norm = self._guard.judge(self._plan, bound, gradients, scale, self._t)
-        if by is None:
-            own.update(_norm=norm, _skipped=self._skipped + 1)
+        verdict = self._guard.judge(self._plan, bound, gradients, scale, self._t)
+        if verdict.go is False:
+            own.update(_verdict=verdict, _skipped=self._skipped + 1)
             return
-        by = self._turned(by)
+        by = self._turned(verdict.factor)
         updates = self._updates + bound.sparse
         work = [(each.part(), self._scalars(each, hyper[each.group], by)) for each in updates]
         if versioned := self._params.versioned:
             increment_versions([p.given for p in versioned if p not in bound.missing])
-        launch(work, control, (own.update, self._after(bound.missing, norm, control)))
-        if not any(bound):
+        launch(work, verdict, (own.update, self._after(bound.missing, verdict)))
+        if not (any(bound) or self._plan.elsewhere):
             own["_fast"] = fast_step(self, scaled)
 
     def _scalars(self, update: Update, hyper: dict[str, Any], by: Factor) -> Array:
@@ -178,15 +176,14 @@ class Optimizer(Grouped):
         """A factor with the sign for ascent."""
         return -by if self._flags.get("maximize") else by
 
-    def _after(self, missing: list[Parameter], norm: Any, control: int) -> dict[str, Any]:
+    def _after(self, missing: list[Parameter], verdict: Verdict) -> dict[str, Any]:
         """Attributes after a step in which these parameters have no gradient.
 
-        Where a device says whether the step is taken, that is heard later: see `_settle`.
+        Whether the step is taken may be known only later: see `_settle`.
         """
-        if control and self._guard.nonfinite == "skip":
-            assert isinstance(norm, Control)
-            return {"_norm": norm, "_pending": (norm.later(), missing)}
-        return {"_norm": norm} | self._taken(missing)
+        if verdict.go is None:
+            return {"_verdict": verdict, "_pending": (verdict.later(), missing)}
+        return {"_verdict": verdict} | self._taken(missing)
 
     def _taken(self, missing: list[Parameter]) -> dict[str, Any]:
         """Attributes that count a step."""
@@ -197,7 +194,7 @@ class Optimizer(Grouped):
         return {"_t": self._t + 1, "_missed": missed, "_updates": self._plan.updates(missed)}
 
     def _settle(self) -> None:
-        """Wait for the device's word on the previous step, and count it as taken or skipped."""
+        """Count the previous step as taken or skipped, which may have to be waited for."""
         if self._pending:
             go, missing = self._pending
             counted = self._taken(missing) if go.read() else {"_skipped": self._skipped + 1}
@@ -232,9 +229,7 @@ class Optimizer(Grouped):
     @property
     def grad_norm(self) -> Any:
         """The last step's norm of all gradients, or None; on a device an array there, and no waiting."""
-        if not isinstance(self._norm, Control):
-            return self._norm
-        return self._norm.given_to(next(p.given for p in self._params if p.on_device))
+        return self._verdict.norm_like(self._params[0].given)
 
     @property
     def max_norm(self) -> Any:
@@ -336,7 +331,7 @@ class Optimizer(Grouped):
             self._lay_out()
 
     def _first_state(self, p: Parameter) -> dict[str, Array]:
-        return {name: filled(p.array, self.rule.initial.get(name, 0.0)) for name in self.rule.state}
+        return {name: p.place.full(p.array, self.rule.initial.get(name, 0.0)) for name in self.rule.state}
 
     def _lay_out(self) -> None:
         """Make the tables anew."""
@@ -351,9 +346,9 @@ class Optimizer(Grouped):
 
     def __getstate__(self) -> dict[str, Any]:
         self._settle()
-        norm = self._norm.norm() if isinstance(self._norm, Control) else self._norm
-        left = ("_plan", "_updates", "_fast")
-        return {name: value for name, value in self.__dict__.items() if name not in left} | {"_norm": norm}
+        left = ("_plan", "_updates", "_fast", "_verdict")
+        kept = {name: value for name, value in self.__dict__.items() if name not in left}
+        return kept | {"_verdict": Known(ONE, self._verdict.norm())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -277,10 +277,10 @@ class Phases:
         """Let go of the old optimizer, then make the next, so that one state is held at a time."""
         carries, left = self._carries(self.phase + 1), _title(self.optimizer)
         carried = means(self.optimizer) if carries else {}
-        self._before, skipped, norm = self.t, self.optimizer.skipped, self.optimizer.grad_norm
+        self._before, skipped, verdict = self.t, self.optimizer.skipped, self.optimizer._verdict
         del self._optimizer
         made = self._optimizer_of(self.phase + 1)
-        made.__dict__.update(_skipped=skipped, _norm=norm)
+        made.__dict__.update(_skipped=skipped, _verdict=verdict)
         take_up(made, carried)
         self._enter(self.phase + 1, made)
         lr = f", lr {self.lr:g}" if "lr" in made.groups[0] else ""

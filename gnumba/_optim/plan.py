@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._engine import checks
-from .._engine.arrays import current_stream
 from .._engine.binding import Binding
-from .._engine.cuda import place as gpu
-from .._engine.cuda.memory import Remote
+from .._engine.place import HOST, Place, Verdict, place_of
 from .._engine.table import PickedRows, Table
 from .._params import Parameter, Params
 from .._rule import Elementwise
@@ -86,7 +84,7 @@ NOTHING = Bound([], [], [])
 class Plan:
     """Tables of parameters and their states, by group, decay, dtype and place."""
 
-    control: Any = None  # the norm of gradients on a device, once there was one
+    verdict: Verdict | None = None  # on the step before, whose memory the next one may use
 
     def __init__(
         self, function: Elementwise, params: Params, states: Sequence[State], decays: Sequence[bool]
@@ -98,6 +96,14 @@ class Plan:
         self.tables = [table for table, _ in self._tables]
         self._rows = {p.index: (table, row) for table, of in self._tables for row, p in enumerate(of)}
         self.binding = Binding([(*self._rows[p.index], p.array, p.given) for p in params], params.memory)
+        self._binders = [
+            p.place.binder(*self._rows[p.index], p.array, p.given, params.memory) for p in params
+        ]
+        self.place = params[0].place  # of all, where something looks at all
+        self.elsewhere: dict[Place, list[Table]] = {}  # the tables that are not on the host, by their place
+        for table, (p, *_) in self._tables:
+            if p.place is not HOST:
+                self.elsewhere.setdefault(p.place, []).append(table)
 
     def updates(self, missed: Sequence[int]) -> list[Update]:
         """The launches of a step, given how many steps each parameter has missed."""
@@ -119,34 +125,28 @@ class Plan:
         """
         for table in self.tables:
             table.strided.clear()  # each row is bound anew
-        bound = Bound([], [], [])
-        streams: dict[int, list[int]] = {}  # by device: where its arrays are being worked on
-        k = self.binding.bind(held, gradients, 0)
+        bound, told = Bound([], [], []), dict[Any, None]()
+        k = 0
         while k < len(gradients):
-            p, g = self.params[k], gradients[k]
-            if self._bind_on_device(p, held[k], g):
-                if p.array.ordinal not in streams:
-                    streams[p.array.ordinal] = [current_stream(p.given, p.array.ordinal)]
+            binder = self._binders[k]
+            if binder is None:
+                if (reached := self.binding.bind(held, gradients, k)) > k:
+                    k = reached
+                    continue
+            elif said := binder.bind(held[k], gradients[k]):
+                told[said] = None
                 k += 1
                 continue
-            now = p.check_held(held[k])
-            if p.on_device:
-                streams.setdefault(now.ordinal, []).append(now.stream)
-            self._bind_one(p, g, missed[k], bound)
-            k = self.binding.bind(held, gradients, k + 1)
-        if streams:
-            self._put_on_streams(streams, bound)
+            p = self.params[k]
+            bound.views.append(p.check_held(held[k]))
+            self._bind_one(p, gradients[k], missed[k], bound)
+            k += 1
+        for place, tables in self.elsewhere.items():
+            if bound.sparse:
+                picked = [update.table for update in bound.sparse]
+                tables = tables + [table for table in picked if place_of(table.rows[0][0]) is place]
+            place.begin(tables, bound.views, told)
         return bound
-
-    def _bind_on_device(self, p: Parameter, held: Any, g: Any) -> bool:
-        """Whether a gradient on a device is ordinary, and bound."""
-        if not (p.on_device and (address := p.ordinary(held, g))):
-            return False
-        if not self.params.memory.is_clear(address, p.nbytes):
-            return False
-        table, row = self._rows[p.index]
-        table.addresses[row, 1] = address
-        return True
 
     def _bind_one(self, p: Parameter, g: Any, missed: int, bound: Bound) -> None:
         """Check a gradient that is out of the ordinary, and bind it."""
@@ -166,14 +166,3 @@ class Plan:
             self.params.memory.check_clear(p.name, g)
             table.bind(row, g)
             bound.views.append(g)
-
-    def _put_on_streams(self, streams: dict[int, list[int]], bound: Bound) -> None:
-        """Each device's work goes on its first parameter's stream, after what makes the gradients."""
-        for at in (view for view in bound.views if isinstance(view, Remote)):
-            streams[at.ordinal].append(at.stream)
-        for ordinal, (stream, *rest) in streams.items():
-            others = {*rest} - {stream}
-            gpu.follow(ordinal, (stream,), others)  # streams that their libraries name now
-            for table in (*self.tables, *(update.table for update in bound.sparse)):
-                if table.ordinal == ordinal:
-                    table.stream, table.others, table.orders = stream, others, gpu.orders(bound.views)

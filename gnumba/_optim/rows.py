@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._engine import checks, transfer
-from .._engine.arrays import as_view
-from .._engine.cuda import place as gpu
-from .._engine.cuda.memory import Remote
+from .._engine import checks
+from .._engine.arrays import as_view, numbers
+from .._engine.place import place_of
 from .._suggest import suggesting
 
 __all__ = ["Rows"]
@@ -56,7 +55,7 @@ class Rows:
 
     @suggesting
     def __init__(self, indices: Any, values: Any) -> None:
-        rows = transfer.numbers("indices", indices)
+        rows = numbers("indices", indices)
         if rows.size == 0 and not hasattr(indices, "dtype"):
             rows = rows.astype(np.int64)  # an empty list
         if rows.dtype.kind not in "iub":
@@ -114,7 +113,7 @@ class Rows:
         order, starts = groups
         summed = _summed(self._seen, order, starts)
         made = np.zeros(self._seen.shape, self._seen.dtype)
-        made[order[starts[:-1]]] = transfer.on_host(summed) if isinstance(summed, Remote) else summed
+        made[order[starts[:-1]]] = place_of(summed).read(summed)
         return made
 
     def _groups(self, name: str) -> tuple[Array, Array] | None:
@@ -135,15 +134,6 @@ class Rows:
         return f"Rows({self._rows.size} rows, values of shape {self._seen.shape})"
 
 
-def dense_rows(values: Array) -> Array:
-    """Values in C order: themselves if they are."""
-    if values.flags.c_contiguous:
-        return values
-    if not isinstance(values, Remote):
-        return np.ascontiguousarray(values)
-    return gpu.dense(values)
-
-
 def _grouped(rows: Array) -> tuple[Array, Array, Array]:
     """The rows, each once and ascending; the order that sorts them; where in it each begins, and the end."""
     order = np.argsort(rows, kind="stable")
@@ -154,12 +144,6 @@ def _grouped(rows: Array) -> tuple[Array, Array, Array]:
 
 def _summed(values: Array, order: Array, starts: Array) -> Array:
     """The sums of the values of each row; dense, and in the order in which they were given."""
-    values, counts = dense_rows(values), np.diff(starts)
-    if isinstance(values, Remote):
-        return transfer.gathered(values, order, starts)
-    summed: Array = values[order[starts[:-1]]]
-    several = counts > 1
-    if several.any():
-        ends = np.append(0, np.cumsum(counts[several]))
-        summed[several] = transfer.gathered(values, order[np.repeat(several, counts)], ends)
-    return summed
+    place = place_of(values)
+    made: Array = place.gathered(place.in_c_order(values), order, starts)
+    return made

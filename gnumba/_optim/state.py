@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._engine.arrays import as_view
-from .._engine.transfer import assign, on_host
 from .._hyper import load_all, restored, saved, stateful
 from .._signals import uninterrupted
 from .._tree import outline
@@ -42,7 +41,8 @@ def state_of(optimizer: Optimizer) -> dict[str, Any]:
         "max_norm": None if max_norm is None else saved(max_norm),
         "groups": {g["name"]: {name: saved(g[name]) for name in names} for g in optimizer.groups},
         "state": {
-            p.name: {"updates": optimizer.update_count(p)} | {name: on_host(s) for name, s in arrays.items()}
+            p.name: {"updates": optimizer.update_count(p)}
+            | {name: p.place.read(s, copy=True) for name, s in arrays.items()}
             for p, arrays in zip(optimizer._params, optimizer._state, strict=True)
         },
     }
@@ -80,7 +80,7 @@ def _take_up(optimizer: Optimizer, state: Mapping[str, Any], hyper: list[dict[st
     for p, arrays in zip(optimizer._params, optimizer._state, strict=True):
         for name, array in arrays.items():
             given = state["state"][p.name][name]
-            assign(array, given if isinstance(given, np.ndarray) else as_view(name, given))
+            p.place.copy(array, given if isinstance(given, np.ndarray) else as_view(name, given))
     optimizer._t, optimizer._skipped, optimizer._guard = t, int(state["skipped"]), guard
     optimizer._missed = tuple(t - count for count in updates)
     optimizer._updates, optimizer._fast = optimizer._plan.updates(optimizer._missed), None

@@ -17,7 +17,6 @@ from numba.extending import overload
 
 from ..._rule import Elementwise, Rule
 from .. import threads
-from ..cuda import driver
 from . import kernel, numba_private
 from .kernel import checked_target, specialized
 from .snapshot import current
@@ -30,6 +29,8 @@ DTYPES = (np.dtype("float32"), np.dtype("float64"))
 def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
     """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
     if checked_target(target, TARGETS) == "cuda":
+        from ..cuda import driver
+
         driver.get()  # or what is missing, in words
     kernel.check_compiler()
     return _ufunc(current(function), threads.usable(target), output)

@@ -1,26 +1,34 @@
-"""Tables on a device: what is uploaded and when, and what each kernel is launched with.
+"""CUDA devices as places: what is uploaded and when, how streams are ordered, what kernels are launched with.
 
-Nothing here waits for the device but a number that is read, `assign`, `filled` and `between_steps`.
+Nothing here waits for a device but numbers that are read, `read`, `copy`, `full` and `between_steps`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
+from types import TracebackType
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..._rule import Elementwise
+from ..._signals import uninterrupted
 from .. import grid, sums
-from ..arrays import as_view, empty_like, in_kind_of
-from ..factor import CONTROL, FINITE, GO, NORM
-from ..table import BLOCK, Table, address, by_lines, is_dense
+from ..arrays import as_view, empty_like, in_kind_of, operand, read_interface, reader, stream_source
+from ..checks import Updated
+from ..factor import CONTROL, FINITE, GO, NORM, ONE
+from ..place import Call, Care, Scalars, Verdict, place_of
+from ..table import BLOCK, Table, by_lines, is_dense
+from ..view import View, address, geometry_at
 from . import driver
 from .driver import Arguments, HostNumber, StreamOrder
-from .memory import Remote, uploaded, view
+from .memory import DeviceView, downloaded, uploaded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 A_PROCESSOR = 8  # blocks of 256 threads that are on one at a time
@@ -28,18 +36,262 @@ SWEEP_CONTROL = 3  # which argument of a sweep
 OF_TABLE = 5  # how many arguments of `sums.squares` come first
 
 
-def start(body: grid.Body, ordinal: int, stream: int, pieces: int, *values: Any, scalars: Any = None) -> None:
-    """Launch a body over so many pieces of work."""
-    arguments = Arguments(body, *values)
-    if scalars is not None:
-        arguments.set_scalars(scalars)
-    _launch(body, ordinal, stream, pieces, arguments)
+@functools.cache
+def of(ordinal: int) -> Device:
+    """The place that a CUDA device is."""
+    return Device(ordinal)
 
 
-def _launch(body: grid.Body, ordinal: int, stream: int, pieces: int, arguments: Arguments) -> None:
-    cuda = driver.get()
-    blocks = max(1, min(pieces, A_PROCESSOR * cuda.multiprocessors(ordinal)))
-    cuda.launch(ordinal, cuda.load(ordinal, body), blocks, stream, arguments)
+class Device:
+    """Memory of a CUDA device; work on it is put on streams."""
+
+    target = "cuda"
+
+    def __init__(self, ordinal: int) -> None:
+        self.ordinal = ordinal
+
+    def __repr__(self) -> str:
+        return f"CUDA device {self.ordinal}"
+
+    def __reduce__(self) -> Any:
+        return of, (self.ordinal,)
+
+    # Values.
+
+    def read(self, x: DeviceView, copy: bool = False) -> Array:
+        return downloaded(x)
+
+    def hold(self, values: Array) -> DeviceView:
+        return uploaded(values, self)
+
+    def full(self, x: DeviceView, value: float) -> DeviceView:
+        model, cuda = np.empty_like(x.geometry), driver.get()
+        if value != 0.0:
+            model[...] = value
+            made = uploaded(model, self)
+        else:
+            memory = cuda.allocate(self.ordinal, max(8, model.nbytes))
+            cuda.zero(self.ordinal, memory.address, max(8, model.nbytes), 0)
+            geometry = geometry_at(memory.address, model.shape, model.strides, model.dtype)
+            made = DeviceView(geometry, self, memory, 0)
+        cuda.finish(self.ordinal)
+        return made
+
+    def copy(self, to: DeviceView, values: Any) -> None:
+        if not isinstance(values, View) or place_of(values) is not self:
+            values = uploaded(place_of(values).read(values), self)
+        self.between_steps(COPY, (values.reshape(to.shape), to), np.empty(0))
+
+    def in_c_order(self, values: DeviceView) -> DeviceView:
+        if values.flags.c_contiguous:
+            return values
+        out = self._new(values, values.shape)
+        self.run(COPY, (values, out), np.empty(0))
+        return out
+
+    def _new(self, x: DeviceView, shape: tuple[int, ...]) -> DeviceView:
+        """New memory in C order for this shape, on an array's stream."""
+        order, nbytes = StreamOrder(self.ordinal, x.stream), int(np.prod(shape, dtype=np.int64)) * x.itemsize
+        memory = driver.get().allocate(self.ordinal, max(8, nbytes), order)
+        return DeviceView(geometry_at(memory.address, shape, None, x.dtype), self, memory, x.stream, order)
+
+    # Work.
+
+    def binder(self, table: Table, row: int, x: DeviceView, given: Any, memory: Updated) -> Binder | None:
+        return Binder(self, table, row, x, given, memory) if x.flags.forc else None
+
+    def begin(self, tables: Sequence[Table], views: Iterable[Any], bound: Iterable[Any] = ()) -> None:
+        """Choose a stream for the tables' work, after all others that their arrays are on."""
+        streams: dict[int, None] = {}
+        for place, source in bound:
+            if place is self:
+                streams[source if isinstance(source, int) else source(self.ordinal)] = None
+        owned = []
+        for x in views:
+            if isinstance(x, DeviceView) and x.place is self:
+                streams[x.stream] = None
+                if x.order is not None:
+                    owned.append(x.order)
+        if not streams:
+            return
+        stream, *others = streams
+        if others:
+            self.follow((stream,), others)
+        for table in tables:
+            if not table.kept:
+                table.kept.append(Resident(table, stream))
+            table.kept[0].begin(stream, others, owned)
+
+    def follow(self, streams: Iterable[int], others: Iterable[int]) -> None:
+        """Make later work on each of the streams wait for the work submitted so far to the others."""
+        for stream, other in itertools.product(streams, others):
+            driver.get().order(self.ordinal, other, stream)
+
+    @contextlib.contextmanager
+    def joined(self, row: Iterable[Any], stream: int) -> Iterator[None]:
+        """Work on one stream with arrays of several: after what these did, and before what they will do."""
+        others = {x.stream for x in row if isinstance(x, DeviceView)} - {stream}
+        self.follow((stream,), others)
+        yield
+        self.follow(others, (stream,))
+
+    def prepare(self, table: Table, scalars: Scalars, verdict: Verdict) -> tuple[list[Call], Care | None]:
+        """Calls that put a table's function on its stream: a sweep, and a walk over each row with gaps."""
+        here: Resident = table.kept[0]
+        bodies = [grid.sweep(table.function, table.dtype)]
+        if table.strided:
+            bodies.append(grid.walk(table.function, table.dtype))
+        for body in bodies:
+            driver.get().load(self.ordinal, body)
+        calls: list[Call] = []
+        if here.count and len(table.strided) < len(table.rows):
+            calls.append((here.sweep, bodies[0], table, verdict.control, scalars))
+        for row in table.strided.values():
+            in_c_order = table.function.indexed
+            calls.append((self._walk, bodies[1], row, here.stream, verdict.control, scalars, in_c_order))
+        if here.others:
+            calls.append((self.follow, here.others, (here.stream,)))
+        return calls, CARE
+
+    def launch(self, body: grid.Body, stream: int, pieces: int, arguments: Arguments) -> None:
+        """Launch a body over so many pieces of work."""
+        cuda = driver.get()
+        blocks = max(1, min(pieces, A_PROCESSOR * cuda.multiprocessors(self.ordinal)))
+        cuda.launch(self.ordinal, cuda.load(self.ordinal, body), blocks, stream, arguments)
+
+    def start(self, body: grid.Body, stream: int, pieces: int, *values: Any, scalars: Any = None) -> None:
+        """Launch a body with these arguments."""
+        arguments = Arguments(body, *values)
+        if scalars is not None:
+            arguments.set_scalars(scalars)
+        self.launch(body, stream, pieces, arguments)
+
+    def _walk(
+        self,
+        body: grid.Body,
+        row: tuple[Any, ...],
+        stream: int,
+        control: int,
+        scalars: Scalars,
+        in_c_order: bool,
+    ) -> None:
+        shape, strides = by_lines(row, in_c_order)
+        numbers = np.concatenate([[address(a) for a in row], shape, strides.ravel()]).astype(np.int64)
+        size = row[0].size
+        if not size:
+            return
+        with using(orders(row), stream), self.uploaded(numbers, stream) as at:
+            shape_at = at + 8 * len(row)
+            where = at, shape_at, shape_at + 8 * shape.size, shape.size, size, control
+            self.start(body, stream, -(-size // grid.THREADS), *where, scalars=scalars)
+
+    @contextlib.contextmanager
+    def uploaded(self, numbers: Array, stream: int) -> Iterator[int]:
+        """The address of numbers on the device, for work put on the stream inside."""
+        with driver.get().scratch(self.ordinal, max(8, numbers.nbytes), stream) as at:
+            driver.get().upload(self.ordinal, at, numbers, stream)
+            yield at
+
+    def run(self, function: Elementwise, row: tuple[Any, ...], scalars: Scalars) -> None:
+        """The function over one row of arrays, the first on whose stream all runs."""
+        first, stream = row[0], row[0].stream
+        with self.joined(row, stream):
+            if not is_dense(row, function.indexed):
+                body = grid.walk(function, first.dtype)
+                self._walk(body, row, stream, 0, scalars, function.indexed)
+            elif first.size:
+                body = grid.flat(function, first.dtype)
+                pieces = -(-first.size // grid.CHUNK)
+                with using(orders(row), stream):
+                    self.start(body, stream, pieces, tuple(map(address, row)), first.size, scalars=scalars)
+
+    def between_steps(self, function: Elementwise, row: tuple[Any, ...], scalars: Scalars) -> None:
+        driver.get().finish(self.ordinal)
+        self.run(function, tuple(map(_on_default_stream, row)), scalars)
+        driver.get().finish(self.ordinal)
+
+    def judge(
+        self,
+        tables: Sequence[Table],
+        column: int,
+        scale: float = 1.0,
+        limit: float = -1.0,
+        skip: bool = False,
+        again: Verdict | None = None,
+    ) -> Control:
+        here: Resident = tables[0].kept[0]
+        made = again if isinstance(again, Control) else Control.at(self, here.stream)
+        made.take(tables, column, here.stream, scale, limit, skip)
+        return made
+
+    # Sums.
+
+    def summed(self, share: DeviceView, axes: tuple[int, ...] | None, x: Any, alpha: Any) -> Any:
+        if isinstance(alpha, Real):
+            kind, result = x, empty_like(x, operand("x", x), ())
+        else:
+            seen = as_view("alpha", alpha)
+            kind, result = alpha, empty_like(alpha, seen, seen.shape)
+        if axes is None:
+            self._total(share, result)
+        elif result.size:
+            self._summed_along(share, axes, result)
+        return in_kind_of(kind, result)
+
+    def _total(self, x: DeviceView, result: Any) -> None:
+        """The sum of dense elements, in the order of memory."""
+        blocks = -(-x.size // sums.SUMMED)
+        cuda, stream = driver.get(), x.stream
+        room = cuda.scratch(self.ordinal, 8 * (blocks + 2), stream)
+        with self.joined((x, result), stream), using(orders((x, result)), stream), room as at:
+            cuda.zero(self.ordinal, at, 8, stream)
+            self.start(sums.total(x.dtype), stream, blocks, address(x), x.size, at + 16, at, at + 8)
+            self.start(sums.rounded(result.dtype), stream, 1, at + 8, address(result))
+
+    def _summed_along(self, x: DeviceView, axes: tuple[int, ...], result: Any) -> None:
+        """The sums over some axes, in float64, into ``result``, dense, of the other axes."""
+        stream, kept = x.stream, [axis for axis in range(x.ndim) if axis not in axes]
+        over = int(np.prod([x.shape[k] for k in axes], dtype=np.int64))
+        numbers = np.array([(x.shape[k], x.strides[k]) for k in (*kept, *axes)], np.int64).reshape(-1, 2)
+        with (
+            self.joined((x, result), stream),
+            using(orders((x, result)), stream),
+            self.uploaded(numbers, stream) as at,
+        ):
+            where = address(x), at, len(kept), result.size, at + 16 * len(kept), len(axes), over
+            self.start(sums.along(x.dtype), stream, result.size, *where, address(result))
+
+    def gathered(self, values: DeviceView, order: Array, starts: Array) -> DeviceView:
+        rows, width = len(starts) - 1, int(np.prod(values.shape[1:], dtype=np.int64))
+        out, stream = self._new(values, (rows, *values.shape[1:])), values.stream
+        if out.size:
+            numbers = np.concatenate([order, starts]).astype(np.int64)
+            with using(orders((values, out)), stream), self.uploaded(numbers, stream) as at:
+                pieces = -(-rows * width // grid.THREADS)
+                where = address(values), at, at + 8 * order.size, rows, width, address(out)
+                self.start(sums.gathered(values.dtype), stream, pieces, *where)
+        return out
+
+    def number(self, x: DeviceView) -> None:
+        return None
+
+
+CARE = functools.partial(uninterrupted, signal.SIGINT)  # between calls of Python code an interrupt could come
+
+
+def _same(x: Any) -> Any:
+    """x."""
+    return x
+
+
+COPY = Elementwise(_same, ("x",), ("y",))
+
+
+def _on_default_stream(x: DeviceView) -> DeviceView:
+    """View of an array on the default stream, as the stream that last used the array may be destroyed."""
+    there = x[...]
+    there.stream = 0
+    return there
 
 
 @contextlib.contextmanager
@@ -55,357 +307,203 @@ def using(orders: Iterable[StreamOrder], stream: int) -> Iterator[None]:
 
 def orders(arrays: Iterable[Any]) -> list[StreamOrder]:
     """The orders of those arrays whose memory the engine frees."""
-    return [x.order for x in arrays if isinstance(x, Remote) and x.order is not None]
+    return [x.order for x in arrays if isinstance(x, DeviceView) and x.order is not None]
+
+
+class Binder:
+    """Fast path for the gradients of one parameter: those that lie as it does, on its stream, beside all."""
+
+    def __init__(
+        self, place: Device, table: Table, row: int, x: DeviceView, given: Any, memory: Updated
+    ) -> None:
+        self._given, self._kind, self._memory, self._nbytes = given, type(given), memory, x.nbytes
+        self._cell, self._itemsize = table.addresses[row, 1:2], x.itemsize
+        known = reader(given)
+        self._read = known or read_interface
+        self._known = self._read(given)
+        self._lies = self._known[2:]
+        self._bound = place, stream_source(given) or x.stream
+
+    def bind(self, held: Any, g: Any) -> tuple[Device, Any] | None:
+        """Bind a gradient and return what `Device.begin` asks for; None, and nothing done, otherwise."""
+        if held is not self._given or type(g) is not self._kind:
+            return None
+        address, _, *lies = self._read(g)
+        if not address or address % self._itemsize or (*lies,) != self._lies:
+            return None
+        if self._read(held) != self._known or not self._memory.is_clear(address, self._nbytes):
+            return None
+        self._cell[0] = address
+        return self._bound
 
 
 class Resident:
-    """A table's numbers in its device's memory: addresses, uploaded again when one changed, and pieces."""
+    """What is kept of a table on its device: addresses, uploaded when one changed, and pieces of work."""
 
-    def __init__(self, table: Table) -> None:
-        pieces = np.ascontiguousarray(table.pieces)
-        self.count, self.order = len(pieces), StreamOrder(table.ordinal, table.stream)
-        self.orders = orders(x for row in table.rows for x in row)
+    def __init__(self, table: Table, stream: int) -> None:
+        self.device: Device = table.rows[0][0].place
+        pieces, ordinal = np.ascontiguousarray(table.blocks), self.device.ordinal
+        self.count, self.order = len(pieces), StreamOrder(ordinal, stream)
+        self._of_rows = orders(x for row in table.rows for x in row)
         self._known = b""
         nbytes = max(8, table.addresses.nbytes + pieces.nbytes)
-        self._memory = driver.get().allocate(table.ordinal, nbytes, self.order)
+        self._memory = driver.get().allocate(ordinal, nbytes, self.order)
         self.rows_at = self._memory.address
         self.pieces_at = self.rows_at + table.addresses.nbytes
         with self.order:
-            driver.get().upload(table.ordinal, self.pieces_at, pieces, table.stream)
-        body = grid.sweep(table.function, table.dtype)
-        self.arguments = Arguments(body, self.rows_at, self.pieces_at, self.count, 0)
+            driver.get().upload(ordinal, self.pieces_at, pieces, stream)
+        self._sweep = Arguments(
+            grid.sweep(table.function, table.dtype), self.rows_at, self.pieces_at, self.count, 0
+        )
         self._of_norm: dict[int, Arguments] = {}
+
+    def begin(self, stream: int, others: Sequence[int], owned: list[StreamOrder]) -> None:
+        """Set the stream of the work to come, those that come after it, and whose memory it uses."""
+        self.stream, self.others = stream, others
+        self.orders = (self.order, *self._of_rows, *owned)
 
     def upload(self, table: Table) -> None:
         """Make the device's addresses those of the table; inside a use of `order`."""
         now = table.addresses.tobytes()
         if now != self._known:
-            driver.get().upload(table.ordinal, self.rows_at, table.addresses, table.stream)
+            driver.get().upload(self.device.ordinal, self.rows_at, table.addresses, self.stream)
             self._known = now
 
-    def of_norm(self, table: Table, column: int) -> Arguments:
-        """The arguments of the kernel that takes the norm of a column, all but those after `OF_TABLE`."""
+    def sweep(self, body: grid.Body, table: Table, control: int, scalars: Scalars) -> None:
+        with self.order.on(self.stream):
+            self.upload(table)
+            self._sweep.set(SWEEP_CONTROL, control)
+            self._sweep.set_scalars(scalars)
+            self.device.launch(body, self.stream, self.count, self._sweep)
+        if len(self.orders) > 1:
+            with using(self.orders[1:], self.stream):
+                pass
+
+    def squares(self, table: Table, column: int, rest: tuple[Any, ...]) -> None:
+        """The kernel that takes the norm of a column; ``rest`` are its arguments after `OF_TABLE`."""
+        body = sums.squares(table.dtype)
         if column not in self._of_norm:
-            columns = len(table.function.columns)
-            numbers = self.rows_at, columns, column, self.pieces_at, self.count
-            self._of_norm[column] = Arguments(sums.squares(table.dtype), *numbers)
-        return self._of_norm[column]
+            self._of_norm[column] = Arguments(body, *self._column(table, column))
+        for k, value in enumerate(rest, OF_TABLE):
+            self._of_norm[column].set(k, value)
+        with using(self.orders, self.stream):
+            self.upload(table)
+            self.device.launch(body, self.stream, self.count, self._of_norm[column])
 
+    def overflow(self, table: Table, column: int, rest: tuple[Any, ...]) -> None:
+        """The kernel that looks for what only the scale makes infinite."""
+        with using(self.orders, self.stream):
+            body, where = sums.overflow(table.dtype), self._column(table, column)
+            self.device.start(body, self.stream, self.count, *where, *rest)
 
-def resident(table: Table) -> Resident:
-    """The table's numbers on its device, made when first needed."""
-    if not table.on_device:
-        table.on_device.append(Resident(table))
-    found: Resident = table.on_device[0]
-    return found
-
-
-def calls(table: Table, scalars: Array, control: int) -> list[tuple[Any, ...]]:
-    """The calls that put a table's function on its stream: a sweep, and a walk over each row with gaps."""
-    here = resident(table)
-    bodies = [grid.sweep(table.function, table.dtype)]
-    if table.strided:
-        bodies.append(grid.walk(table.function, table.dtype))
-    for body in bodies:
-        driver.get().load(table.ordinal, body)
-    made: list[tuple[Any, ...]] = []
-    if here.count and len(table.strided) < len(table.rows):
-        made.append((_sweep, bodies[0], table, here, control, scalars))
-    rest = table.ordinal, table.stream, control, scalars, table.function.indexed
-    made += [(_walk, bodies[1], row, *rest) for row in table.strided.values()]
-    if table.others:
-        made.append((follow, table.ordinal, table.others, (table.stream,)))
-    return made
-
-
-def _sweep(body: grid.Body, table: Table, here: Resident, control: int, scalars: Array) -> None:
-    with here.order.on(table.stream):
-        here.upload(table)
-        here.arguments.set(SWEEP_CONTROL, control)
-        here.arguments.set_scalars(scalars)
-        _launch(body, table.ordinal, table.stream, here.count, here.arguments)
-    if here.orders or table.orders:
-        with using((*here.orders, *table.orders), table.stream):
-            pass
-
-
-def _walk(
-    body: grid.Body,
-    row: tuple[Array, ...],
-    ordinal: int,
-    stream: int,
-    control: int,
-    scalars: Array,
-    in_c_order: bool,
-) -> None:
-    shape, strides = by_lines(row, in_c_order)
-    numbers = np.concatenate([[address(a) for a in row], shape, strides.ravel()]).astype(np.int64)
-    size = row[0].size
-    if not size:
-        return
-    with using(orders(row), stream), driver.get().scratch(ordinal, numbers.nbytes, stream) as at:
-        driver.get().upload(ordinal, at, numbers, stream)
-        shape_at = at + 8 * len(row)
-        strides_at = shape_at + 8 * shape.size
-        start(
-            body, ordinal, stream, -(-size // grid.THREADS),
-            at, shape_at, strides_at, shape.size, size, control, scalars=scalars,
-        )  # fmt: skip
-
-
-def over_row(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> None:
-    """The function over one row of arrays, the first on whose stream all runs."""
-    assert isinstance(row[0], Remote)
-    ordinal, stream = row[0].ordinal, row[0].stream
-    with joined(ordinal, stream, (a.stream for a in row if isinstance(a, Remote))):
-        if not is_dense(row, function.indexed):
-            body = grid.walk(function, row[0].dtype)
-            _walk(body, row, ordinal, stream, 0, scalars, function.indexed)
-        elif row[0].size:
-            body = grid.flat(function, row[0].dtype)
-            pieces = -(-row[0].size // grid.CHUNK)
-            with using(orders(row), stream):
-                start(body, ordinal, stream, pieces, tuple(map(address, row)), row[0].size, scalars=scalars)
-
-
-@contextlib.contextmanager
-def joined(ordinal: int, stream: int, others: Iterable[int]) -> Iterator[None]:
-    """Work on one stream with arrays of several: after what these did, and before what they will do."""
-    apart = set(others) - {stream}
-    follow(ordinal, (stream,), apart)
-    yield
-    follow(ordinal, apart, (stream,))
-
-
-def follow(ordinal: int, streams: Iterable[int], others: Iterable[int]) -> None:
-    """Make later work on each of the streams wait for the work submitted so far to the others."""
-    for stream, other in itertools.product(streams, others):
-        driver.get().order(ordinal, other, stream)
-
-
-# Sums.
+    def _column(self, table: Table, column: int) -> tuple[int, ...]:
+        return self.rows_at, len(table.function.columns), column, self.pieces_at, self.count
 
 
 class Control:
-    """The norm of gradients and what follows from it, on their device."""
+    """The verdict of a device: the norm of gradients and what follows from it, in its memory."""
 
-    def __init__(self, ordinal: int, stream: int) -> None:
-        self.ordinal, self.order, self._room = ordinal, StreamOrder(ordinal, stream), 0
+    factor = ONE
+
+    def __init__(self, device: Device, stream: int) -> None:
+        ordinal = device.ordinal
+        self.device, self.order, self._room = device, StreamOrder(ordinal, stream), 0
         self._memory = driver.get().allocate(ordinal, 8 * (CONTROL + 1), self.order)
-        self.address, self._counter = self._memory.address, self._memory.address + 8 * CONTROL
+        self.control, self._counter = self._memory.address, self._memory.address + 8 * CONTROL
         self._number: HostNumber | None = None
+        self.go: bool | None = True
         with self.order:
             driver.get().zero(ordinal, self._counter, 8, stream)
 
+    @classmethod
+    def at(cls, device: Device, stream: int) -> Control:
+        """One that no call is using, or a new one."""
+        kept = _FREE.setdefault(driver.get(), {}).setdefault(device.ordinal, [])
+        return kept.pop() if kept else cls(device, stream)
+
+    def __enter__(self) -> Self:
+        """One call's verdict: its memory is the next call's."""
+        self.order.on(self._stream)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.order.leave()
+        self.device.follow(self._others, (self._stream,))
+        _FREE[driver.get()][self.device.ordinal].append(self)
+
     def take(
-        self, tables: list[Table], column: int, stream: int, scale: float, limit: float, skip: bool
+        self, tables: Sequence[Table], column: int, stream: int, scale: float, limit: float, skip: bool
     ) -> None:
         """Put the norm of a column of all tables on the stream; ``limit`` < 0 is none."""
-        work = [*_dense_parts(tables), *_strided_parts(tables, column)]
+        self.go, self._stream, self._others = None if skip else True, stream, tables[0].kept[0].others
+        dense = [(table, len(table.blocks), None) for table in tables]
+        found = [row[column] for table in tables for row in table.strided.values()]
+        work = [*dense, *((None, -(-x.size // BLOCK), x) for x in found if x.size)]
         longest, slots = max(pieces for _, pieces, _ in work), len(work)
         with self.order.on(stream):
             at = self._scratch(8 * sums.PER_SLOT * (longest + slots))
             totals = at + 8 * sums.PER_SLOT * longest
             for slot, (table, pieces, x) in enumerate(work):
-                rest = (at, self._counter, totals, slot, slots, self.address, scale, limit, int(skip))
-                if x is None:
-                    self._dense(table, column, stream, pieces, rest)
+                rest = at, self._counter, totals, slot, slots, self.control, scale, limit, int(skip)
+                if table is not None:
+                    table.kept[0].squares(table, column, rest)
                 else:
                     self._strided(x, stream, pieces, rest)
             if scale < 1.0:  # or finite gradients stay so
                 for table, pieces, x in work:
-                    self._look(table, column, x, stream, pieces, (self.address, scale, int(skip)))
+                    if table is not None:
+                        table.kept[0].overflow(table, column, (self.control, scale, int(skip)))
+                    else:
+                        self._strided_overflow(x, stream, pieces, (self.control, scale, int(skip)))
 
     def _scratch(self, nbytes: int) -> int:
         """Memory for sums, kept from step to step."""
         if nbytes > self._room:
-            self._sums, self._room = driver.get().allocate(self.ordinal, nbytes, self.order), nbytes
+            ordinal = self.device.ordinal
+            self._sums, self._room = driver.get().allocate(ordinal, nbytes, self.order), nbytes
         return self._sums.address
 
-    def _dense(self, table: Table, column: int, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
-        here = resident(table)
-        arguments = here.of_norm(table, column)
-        for k, value in enumerate(rest, OF_TABLE):
-            arguments.set(k, value)
-        with using((here.order, *here.orders, *table.orders), stream):
-            here.upload(table)
-            _launch(sums.squares(table.dtype), self.ordinal, stream, pieces, arguments)
-
-    def _strided(self, x: Array, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
+    def _strided(self, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         shape, strides = by_lines((x,))
         numbers = np.concatenate([shape, strides.ravel()]).astype(np.int64)
-        with using(orders([x]), stream), driver.get().scratch(self.ordinal, numbers.nbytes, stream) as at:
-            driver.get().upload(self.ordinal, at, numbers, stream)
-            place = (address(x), at, at + 8 * shape.size, shape.size, x.size)
-            start(sums.strided_squares(x.dtype), self.ordinal, stream, pieces, *place, *rest)
+        with using(orders([x]), stream), self.device.uploaded(numbers, stream) as at:
+            where = address(x), at, at + 8 * shape.size, shape.size, x.size
+            self.device.start(sums.strided_squares(x.dtype), stream, pieces, *where, *rest)
 
-    def _look(self, table: Any, column: int, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
-        """Whether gradients are infinite only after they are divided by the scale."""
-        if x is None:
-            here, columns = resident(table), len(table.function.columns)
-            numbers = here.rows_at, columns, column, here.pieces_at, here.count
-            with using((here.order, *here.orders, *table.orders), stream):
-                start(sums.overflow(table.dtype), self.ordinal, stream, pieces, *numbers, *rest)
-            return
+    def _strided_overflow(self, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         axes = np.array([*zip(x.shape, x.strides, strict=True)], np.int64)
-        with using(orders([x]), stream), driver.get().scratch(self.ordinal, axes.nbytes, stream) as at:
-            driver.get().upload(self.ordinal, at, axes, stream)
+        with using(orders([x]), stream), self.device.uploaded(axes, stream) as at:
             where = address(x), at, x.ndim, x.size
-            start(sums.strided_overflow(x.dtype), self.ordinal, stream, pieces, *where, *rest)
+            self.device.start(sums.strided_overflow(x.dtype), stream, pieces, *where, *rest)
 
-    def told(self, k: int) -> HostNumber:
+    def _told(self, k: int) -> HostNumber:
         """Number ``k`` of this on its way to the host; the one before is forgotten."""
         if self._number is None:
-            self._number = driver.get().number(self.ordinal)
+            self._number = driver.get().number(self.device.ordinal)
         with self.order:
-            self._number.copy(self.address + 8 * k, self.order.stream)
+            self._number.copy(self.control + 8 * k, self.order.stream)
         return self._number
 
     def later(self) -> HostNumber:
-        """Whether work went on, once it is known."""
-        return self.told(GO)
+        return self._told(GO)
 
     def norm(self) -> float:
-        """The norm; waits for it."""
-        return self.told(NORM).read()
+        return self._told(NORM).read()
 
     def finite(self) -> bool:
-        """Whether the gradients are finite; waits for them."""
-        return bool(self.told(FINITE).read())
+        return bool(self._told(FINITE).read())
 
-    def given_to(self, x: Any) -> Any:
+    def norm_like(self, x: Any) -> Any:
         """A copy of the norm as it is now, float64, in an array of shape () of x's kind."""
         there = empty_like(x, as_view("parameter", x), (), np.dtype(np.float64))
-        assert isinstance(there, Remote)
-        where = self.address + 8 * NORM, (), None, there.dtype, self.ordinal, there.stream
-        over_row(COPY, (view(self, *where, order=self.order), there), np.empty(0))
+        geometry = geometry_at(self.control + 8 * NORM, (), None, there.dtype)
+        self.device.run(
+            COPY, (DeviceView(geometry, self.device, self, there.stream, self.order), there), np.empty(0)
+        )
         return in_kind_of(x, there)
 
 
 # By driver and device: the controls that no call is using.
-_CONTROLS: WeakKeyDictionary[driver.Driver, dict[int, list[Control]]] = WeakKeyDictionary()
-
-
-@contextlib.contextmanager
-def control(ordinal: int, stream: int) -> Iterator[Control]:
-    """A control for one call, kept for the next one: what is in it is the call's until it ends."""
-    kept = _CONTROLS.setdefault(driver.get(), {}).setdefault(ordinal, [])
-    made = kept.pop() if kept else Control(ordinal, stream)
-    yield made
-    kept.append(made)
-
-
-def _dense_parts(tables: list[Table]) -> list[tuple[Any, int, Any]]:
-    return [(table, len(table.pieces), None) for table in tables]
-
-
-def _strided_parts(tables: list[Table], column: int) -> list[tuple[Any, int, Any]]:
-    found = [row[column] for table in tables for row in table.strided.values()]
-    return [(None, -(-x.size // BLOCK), x) for x in found if x.size]
-
-
-def total(x: Array, result: Remote) -> None:
-    """The sum of dense elements, in the order of memory."""
-    assert isinstance(x, Remote)
-    blocks = -(-x.size // sums.SUMMED)
-    cuda, ordinal, stream = driver.get(), x.ordinal, x.stream
-    with using(orders((x, result)), stream), cuda.scratch(ordinal, 8 * (blocks + 2), stream) as at:
-        cuda.zero(ordinal, at, 8, stream)
-        start(sums.total(x.dtype), ordinal, stream, blocks, address(x), x.size, at + 16, at, at + 8)
-        start(sums.rounded(result.dtype), ordinal, stream, 1, at + 8, address(result))
-
-
-def summed_along(x: Array, axes: tuple[int, ...], result: Remote) -> None:
-    """The sums over some axes, in float64, into ``result``, dense, of the other axes."""
-    assert isinstance(x, Remote)
-    kept = [axis for axis in range(x.ndim) if axis not in axes]
-    numbers = np.array([(x.shape[k], x.strides[k]) for k in (*kept, *axes)], np.int64).reshape(-1, 2)
-    over = int(np.prod([x.shape[k] for k in axes], dtype=np.int64))
-    cuda, ordinal, stream = driver.get(), x.ordinal, x.stream
-    if not result.size:
-        return
-    with using(orders((x, result)), stream), cuda.scratch(ordinal, max(8, numbers.nbytes), stream) as at:
-        cuda.upload(ordinal, at, numbers, stream)
-        start(
-            sums.along(x.dtype), ordinal, stream, result.size,
-            address(x), at, len(kept), result.size, at + 16 * len(kept), len(axes), over, address(result),
-        )  # fmt: skip
-
-
-def gathered(values: Array, order: Array, starts: Array) -> Remote:
-    """Sums of rows of dense values, ``values[order[starts[r]:starts[r + 1]]]`` for each r."""
-    assert isinstance(values, Remote)
-    rows, width = len(starts) - 1, int(np.prod(values.shape[1:], dtype=np.int64))
-    cuda, ordinal, stream = driver.get(), values.ordinal, values.stream
-    out = _like(values, (rows, *values.shape[1:]))
-    if out.size:
-        numbers = np.concatenate([order, starts]).astype(np.int64)
-        with using(orders((values, out)), stream), cuda.scratch(ordinal, numbers.nbytes, stream) as at:
-            cuda.upload(ordinal, at, numbers, stream)
-            pieces = -(-rows * width // grid.THREADS)
-            where = (address(values), at, at + 8 * order.size, rows, width, address(out))
-            start(sums.gathered(values.dtype), ordinal, stream, pieces, *where)
-    return out
-
-
-def dense(values: Array) -> Remote:
-    """A copy in C order, on the array's stream."""
-    assert isinstance(values, Remote)
-    out = _like(values, values.shape)
-    over_row(COPY, (values, out), np.empty(0))
-    return out
-
-
-def _like(x: Remote, shape: tuple[int, ...]) -> Remote:
-    """New memory in C order for this shape, beside an array and on its stream."""
-    order, nbytes = StreamOrder(x.ordinal, x.stream), int(np.prod(shape, dtype=np.int64)) * x.itemsize
-    memory = driver.get().allocate(x.ordinal, max(8, nbytes), order)
-    return view(memory, memory.address, shape, None, x.dtype, x.ordinal, x.stream, order=order)
-
-
-# To and fro.
-
-
-def _same(x: Any) -> Any:
-    """x."""
-    return x
-
-
-COPY = Elementwise(_same, ("x",), ("y",))
-
-
-def between_steps(function: Elementwise, row: tuple[Array, ...], scalars: Array) -> None:
-    """The function over one row, after all that runs on the device and before all that will."""
-    assert isinstance(row[0], Remote)
-    driver.get().finish(row[0].ordinal)
-    over_row(function, tuple(map(_on_default_stream, row)), scalars)
-    driver.get().finish(row[0].ordinal)
-
-
-def _on_default_stream(x: Any) -> Remote:
-    """View of an array on the default stream, as the stream that last used the array may be destroyed."""
-    there: Remote = x.view()
-    there.stream = 0
-    return there
-
-
-def assign(x: Array, values: Array) -> None:
-    """Write to an array on a device what another array, there or on the host, holds."""
-    assert isinstance(x, Remote)
-    there = values if isinstance(values, Remote) else uploaded(np.ascontiguousarray(values), x.ordinal, 0)
-    between_steps(COPY, (there.reshape(x.shape), x), np.empty(0))
-
-
-def filled(x: Array, value: float) -> Array:
-    """An array laid out as ``x``, on its device, full of one value."""
-    assert isinstance(x, Remote)
-    model, cuda = np.empty_like(x, subok=False), driver.get()
-    if value != 0.0:
-        model[...] = value
-        made = uploaded(model, x.ordinal, 0)
-    else:
-        memory = cuda.allocate(x.ordinal, max(8, model.nbytes))
-        cuda.zero(x.ordinal, memory.address, max(8, model.nbytes), 0)
-        made = view(memory, memory.address, model.shape, model.strides, model.dtype, x.ordinal, 0)
-    cuda.finish(x.ordinal)
-    return made
+_FREE: WeakKeyDictionary[driver.Driver, dict[int, list[Control]]] = WeakKeyDictionary()

@@ -1,0 +1,46 @@
+"""Reports on CUDA for people: what is usable, what a kernel looks like, what there is to compile."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..._rule import Elementwise
+from .. import grid
+from . import compiler, driver
+
+
+def status() -> list[str] | str:
+    """Name and compute capability of every device, or why none can be used."""
+    return f"not usable: {lack}" if (lack := driver.missing()) else driver.devices()
+
+
+def inspected(
+    function: Elementwise, dtype: np.dtype[Any], flat: bool, capability: tuple[int, int]
+) -> dict[str, Any]:
+    """A function's kernel for GPUs of a compute capability: see `compiler.report`."""
+    _check_compiler()
+    return compiler.report(_body(function, dtype, flat), compiler.arch_of(capability))
+
+
+def compilations(
+    functions: Iterable[Elementwise], dtype: np.dtype[Any], flat: bool
+) -> list[Callable[[], Any]]:
+    """The compilations of functions for the devices that are here."""
+    _check_compiler()
+    bodies = [_body(function, dtype, flat) for function in functions]
+    return [
+        functools.partial(compiler.cubin, body, arch) for arch in driver.architectures() for body in bodies
+    ]
+
+
+def _body(function: Elementwise, dtype: np.dtype[Any], flat: bool) -> grid.Body:
+    return (grid.flat if flat else grid.sweep)(function, dtype)
+
+
+def _check_compiler() -> None:
+    if lack := compiler.missing():
+        raise driver.CudaError(f"target='cuda' cannot be used: {lack}")
