@@ -991,6 +991,7 @@ def test_a_driver_older_than_the_compiler(library):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore")  # of libraries with threads, if another test has imported one
 def test_a_forked_child_is_told_so(library):
     """And what the parent had is not freed there."""
     x = gn.relu(FakeArray(np.ones(5), stream=7))

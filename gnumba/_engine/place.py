@@ -203,7 +203,8 @@ class HostPlace:
         pass
 
     def prepare(self, table: Table, scalars: Scalars, verdict: Verdict) -> tuple[list[Call], Care | None]:
-        target, made = target_for(table.traffic), list[Call]()
+        target = target_for(table.traffic)
+        made: list[Call] = []
         if len(table.strided) < len(table.rows):
             sweep, pieces, first = table.ready(target)
             made.append((sweep, table.addresses, pieces, first, scalars))

@@ -246,8 +246,9 @@ def _judged(arrays: list[Array], limit: float = -1.0) -> Verdict:
     """The norm of arrays, which live in one place, and the factor that brings it to ``limit``."""
     if not arrays:
         return Known(ONE, 0.0)
-    checks.check_together({f"gradient {k}": x for k, x in enumerate(arrays)})
-    return place_of(arrays[0]).judge(_begun(CLIPPED, arrays), 0, limit=limit)
+    tables = _begun(CLIPPED, arrays)
+    checks.check_together({f"gradient {k}": table.rows[0][0] for k, table in enumerate(tables)})
+    return place_of(arrays[0]).judge(tables, 0, limit=limit)
 
 
 def _scale(arrays: list[Array], by: Verdict) -> None:

@@ -125,7 +125,8 @@ class Plan:
         """
         for table in self.tables:
             table.strided.clear()  # each row is bound anew
-        bound, told = Bound([], [], []), dict[Any, None]()
+        bound = Bound([], [], [])
+        told: dict[Any, None] = {}  # by the binders
         k = 0
         while k < len(gradients):
             binder = self._binders[k]
