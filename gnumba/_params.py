@@ -246,6 +246,6 @@ class Parameter:
                 f"parameter {self.name} is no longer the array the optimizer was given: "
                 "update it in place (p[...] = other), or make a new optimizer"
             )
-        if not self.array.flags.writeable:
+        if not now.flags.writeable:
             raise ValueError(f"parameter {self.name} is read-only by now, expected a writable array")
         return now

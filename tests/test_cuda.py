@@ -18,6 +18,7 @@ from judge import assert_same_bits
 
 import gnumba as gn
 from gnumba._engine import grid
+from gnumba._engine.arrays import as_view
 from gnumba._engine.cuda import compiler as device
 from gnumba._engine.cuda import driver
 from gnumba._engine.cuda.memory import DeviceArray
@@ -676,6 +677,31 @@ def test_a_parameter_that_moved():
         opt.step(FakeArray(np.ones(3)))
 
 
+def test_a_parameter_that_became_read_only():
+    p = FakeArray(np.ones(3))
+    opt = gn.Adam(p)
+    p.read_only = True
+    with pytest.raises(ValueError, match="read-only by now"):
+        opt.step(FakeArray(np.ones(3)))
+
+
+def test_views_are_not_read():
+    """What is on a device has a layout for NumPy's arithmetic and no elements, in parts of it neither."""
+    x = np.arange(24.0).reshape(2, 3, 4)
+    view = as_view("x", FakeArray(x))
+    assert not isinstance(view, np.ndarray)
+    assert not hasattr(view, "__array_interface__")
+    assert np.asarray(view).dtype == object
+    for index in (1, (0, slice(1, 3)), (1, 2, 3), (..., 0), slice(None, None, 2)):
+        part, expected = view[index], x[index]
+        assert part.shape == np.shape(expected)
+        assert part.place is view.place
+    assert view[1, 2, 3].address == x.ctypes.data + 8 * 23
+    assert view.reshape((6, 4)).strides == (32, 8)
+    assert repr(view) == "View(CUDA device 0, shape=(2, 3, 4), dtype=float64)"
+    assert pickle.loads(pickle.dumps(view.place)) is view.place
+
+
 def test_without_cuda_it_is_said_what_is_missing(monkeypatch):
     monkeypatch.setattr(driver, "_current", [])
     monkeypatch.setattr(driver, "missing", lambda: "no such thing; get one")
@@ -916,6 +942,25 @@ def test_memory_is_freed_after_its_last_use(library, seed):
     gc.collect()
     library.run()
     assert len(library.memory) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", [copy.copy, copy.deepcopy])
+def test_a_copys_state_is_there_before_its_first_step(library, kind, seed):
+    library.random = np.random.default_rng(seed)
+    p, g = np.ones(200_001), np.linspace(-1, 1, 200_001)
+    here, there = gn.Adam(p), gn.Adam(FakeArray(np.ones(200_001), stream=7))
+    gradients = [FakeArray(g.copy(), stream=7) for _ in range(2)]
+    for opt, each in ((here, g), (there, gradients[0])):
+        opt.step(each)
+    library.run()
+    twin = kind(there)
+    calls = library.calls["cuCtxSynchronize"]
+    twin.step(gradients[1])
+    here.step(g)
+    assert library.calls["cuCtxSynchronize"] == calls
+    library.run()
+    assert_same_bits(twin.groups[0]["params"].values, p)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -62,20 +62,21 @@ class Device:
         return downloaded(x)
 
     def hold(self, values: Array) -> DeviceView:
-        return uploaded(values, self)
+        made = uploaded(values, self)
+        driver.get().finish(self.ordinal)  # whichever stream is the first to use it
+        return made
 
     def full(self, x: DeviceView, value: float) -> DeviceView:
         model, cuda = np.empty_like(x.geometry), driver.get()
         if value != 0.0:
             model[...] = value
-            made = uploaded(model, self)
-        else:
-            memory = cuda.allocate(self.ordinal, max(8, model.nbytes))
-            cuda.zero(self.ordinal, memory.address, max(8, model.nbytes), 0)
-            geometry = geometry_at(memory.address, model.shape, model.strides, model.dtype)
-            made = DeviceView(geometry, self, memory, 0)
+            return self.hold(model)
+        nbytes = max(8, model.nbytes)
+        memory = cuda.allocate(self.ordinal, nbytes)
+        cuda.zero(self.ordinal, memory.address, nbytes, 0)
         cuda.finish(self.ordinal)
-        return made
+        geometry = geometry_at(memory.address, model.shape, model.strides, model.dtype)
+        return DeviceView(geometry, self, memory, 0)
 
     def copy(self, to: DeviceView, values: Any) -> None:
         if not isinstance(values, View) or place_of(values) is not self:
