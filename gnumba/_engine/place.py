@@ -233,7 +233,8 @@ class HostPlace:
         again: Verdict | None = None,
     ) -> Known:
         norm, finite = finite_norm(tables, column, scale)
-        return Known(factor(norm, limit, scale), norm, finite, finite or not skip)
+        by = ONE if limit < 0.0 and scale == 1.0 else factor(norm, limit, scale)
+        return Known(by, norm, finite, finite or not skip)
 
     def summed(self, share: Host, axes: tuple[int, ...] | None, x: Any, alpha: Any) -> Any:
         total = self.total(share) if axes is None else np.sum(share, axis=axes, dtype=np.float64)
