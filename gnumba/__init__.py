@@ -7,6 +7,8 @@ Optimizers
         ``opt = gn.Adam(params, lr=1e-3)``, then ``opt.step(grads)`` updates params in place.
     Phases, Phase, cold_start
         One optimizer after another.
+    EMA
+        The moving average of parameters, to evaluate with.
     Rows
         A gradient of a few rows only.
     Optimizer
@@ -79,11 +81,13 @@ from ._optim.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, RMSProp
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows
+from ._optim.wrappers import EMA
 from ._rule import Rule, registry, rule
 from ._suggest import module_getattr
 from ._version import __version__ as __version__
 
 __all__ = [
+    "EMA",
     "SGD",
     "Activation",
     "AdaGrad",

@@ -382,3 +382,137 @@ def test_norms_of_iterators_and_named_tuples():
     assert gn.global_norm(Layer(np.array([3.0]), {"x": np.array([4.0]), "y": None})) == 5.0
     with pytest.raises(TypeError, match=r"grads\['w'\]\[1\] is a float, expected an array"):
         gn.global_norm({"w": [np.ones(2), 1.0]})
+
+
+# The moving average of parameters.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("warmup", [False, True])
+@pytest.mark.parametrize("target", ["cpu", "parallel"])
+def test_ema_is_its_formula(dtype, warmup, target):
+    """a ← δa + (1 − δ)θ, over nested arrays, one of them with gaps."""
+    first, second, third, fourth = (x.astype(dtype) for x in arrays())
+    params = {"fc": [first, second], "rest": (third, np.zeros((6, 5), dtype)[::2, 1::2], fourth)}
+    ema = gn.EMA(params, decay=0.75, warmup=warmup)
+    flat = [*params["fc"], *params["rest"]]
+    naive = [x.astype("float64") for x in flat]
+    rng = np.random.default_rng(5)
+    with gn.use_target(target):
+        for t in range(6):
+            for x in flat:
+                x += rng.standard_normal(x.shape).astype(dtype)
+            ema.update()
+            delta = min(0.75, (1 + t) / (10 + t)) if warmup else 0.75
+            naive = [delta * a + (1 - delta) * x for a, x in zip(naive, flat, strict=True)]
+    assert ema.t == 6
+    assert type(ema.arrays["rest"]) is tuple
+    for ours, theirs in zip([*ema.arrays["fc"], *ema.arrays["rest"]], naive, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
+
+
+def test_ema_against_torch():
+    """PyTorch's own average, its tensors, its version counters."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 2)
+    tools = torch.optim.swa_utils
+    theirs = tools.AveragedModel(module, multi_avg_fn=tools.get_ema_multi_avg_fn(0.9))
+    theirs.update_parameters(module)  # PyTorch's first update copies
+    ema = gn.EMA(module.named_parameters(), decay=0.9)
+    optimizer = gn.SGD(module.parameters(), lr=0.1)
+    for _ in range(5):
+        module.zero_grad()
+        module(torch.ones(4, 3)).square().sum().backward()
+        optimizer.step(p.grad for p in module.parameters())
+        ema.update()
+        theirs.update_parameters(module)
+    for name, p in theirs.module.named_parameters():
+        assert isinstance(ema.arrays[name], torch.Tensor)
+        np.testing.assert_allclose(ema.arrays[name].numpy(), p.detach().numpy(), rtol=1e-6)
+    before = module.weight._version
+    with ema.swapped():
+        assert module.weight._version > before
+        averages = (linear.weight.detach().numpy() for linear in (module, theirs.module))
+        np.testing.assert_allclose(*averages, rtol=1e-6)
+
+
+def test_swapped_exchanges_and_gives_back():
+    """Also where the block fails; what would mix the two up is refused inside."""
+    w, b = np.array([1.0, 2.0]), np.array([5.0])
+    ema = gn.EMA({"w": w, "b": b}, decay=0.5)
+    w += 2.0
+    ema.update()
+    params = ema._params.parts[0].container
+
+    def evaluate():
+        with ema.swapped():
+            np.testing.assert_array_equal(w, [2.0, 3.0])
+            np.testing.assert_array_equal(ema.arrays["w"], [3.0, 4.0])
+            for call in (ema.update, ema.state_dict, lambda: ema.swapped().__enter__()):
+                with pytest.raises(RuntimeError, match=r"inside swapped\(\)"):
+                    call()
+            params["w"] = np.zeros(2)  # of no use, but no reason to leave w as it is
+            raise KeyError("within")
+
+    with pytest.raises(KeyError, match="within"):
+        evaluate()
+    np.testing.assert_array_equal(w, [3.0, 4.0])
+    np.testing.assert_array_equal(ema.arrays["w"], [2.0, 3.0])
+    np.testing.assert_array_equal(b, [5.0])
+    with pytest.raises(ValueError, match="w is no longer the array"):
+        ema.swapped().__enter__()
+    np.testing.assert_array_equal(b, [5.0])
+
+
+@pytest.mark.parametrize("way", [*COPIES, "checkpoint"])
+def test_an_ema_goes_on_as_if_it_had_not_been_copied(way, tmp_path):
+    """By copy, pickle and in a checkpoint; its averages are its own from then on."""
+    params = {"w": np.ones(3), "b": [np.zeros(2)]}
+    ema = gn.EMA(params, decay=0.5, warmup=True)
+    for x in (params["w"], params["b"][0]):
+        x += 1.0
+    ema.update()
+    if way == "checkpoint":
+        gn.save_checkpoint(tmp_path / "run", params, also={"ema": ema})
+        made = gn.EMA(params, decay=0.5, warmup=True)
+        gn.load_checkpoint(tmp_path / "run", params, also={"ema": made})
+    else:
+        made = COPIES[way](ema)
+    assert (made._params[0].given is params["w"]) == (way in ("copy", "checkpoint"))
+    ours = made.arrays
+    np.testing.assert_equal(ours, ema.arrays)
+    made.update()
+    assert (made.t, ema.t) == (2, 1)
+    assert not np.array_equal(made.arrays["w"], ema.arrays["w"])
+    ema.update()
+    np.testing.assert_equal(made.arrays, ema.arrays)
+    assert ours["w"] is made.arrays["w"]
+
+
+def test_emas_that_will_not_do():
+    """Each in a sentence, with nothing changed."""
+    w = np.ones(2)
+    params = {"w": w}
+    with pytest.raises(ValueError, match=r"decay is 1.0, expected a number in \[0, 1\)"):
+        gn.EMA(params, decay=1.0)
+    with pytest.raises(TypeError, match="warmup is 1, expected True or False"):
+        gn.EMA(params, warmup=1)
+    with pytest.raises(TypeError, match="parameter w/0 is of type float"):
+        gn.EMA({"w": [1.0]})
+    ema = gn.EMA(params, decay=lambda t: 0.5 if t < 1 else 2.0)
+    ema.update()
+    with pytest.raises(ValueError, match=r"decay at step 1 is 2.0"):
+        ema.update()
+    with pytest.raises(AttributeError, match="did you mean 'decay'"):
+        ema.decai = 0.5
+    ema.decay = 0.5
+    with pytest.raises(ValueError, match="state"):
+        ema.load_state_dict({"t": 1, "average": {"w": np.ones(3)}})
+    params["w"] = np.zeros(2)
+    with pytest.raises(ValueError, match="parameter w is no longer the array"):
+        ema.update()
+    assert ema.t == 1
+    np.testing.assert_array_equal(ema.arrays["w"], 1.0)
+    assert repr(ema) == "EMA(t=1, decay=0.5, 1 arrays)"

@@ -98,5 +98,5 @@ def _containers(params: Params) -> tuple[Callable[[], Any], Callable[[Any], Any]
     """Functions for the arrays that the containers hold and for gradients in their order."""
     if params.is_grouped:
         return params.held, functools.partial(params.match, "grads")
-    part = params.parts[0]
-    return part.held, functools.partial(part.structure.match, "grads")
+    _, container, structure, *_ = params.parts[0]
+    return functools.partial(structure.held, container), functools.partial(structure.match, "grads")

@@ -21,22 +21,17 @@ class Group(MutableMapping[str, Any]):
     def __init__(self, params: Any, name: str, hyper: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
         self._items = {"params": params, "name": name} | {key: fixed(value) for key, value in hyper.items()}
         self._ranges = {key: ranges.get(key, ANY) for key in hyper}
-        self._fixed: dict[str, Any] | None = None  # the values, as long as all are numbers
+        self.constants: dict[str, Any] | None = None  # the values, one dict as long as all are numbers
         self._spared: tuple[Any, dict[str, Any]] = (None, {})  # values, and these without decay
         self.values_at(0)
 
-    @property
-    def constants(self) -> dict[str, Any] | None:
-        """The hyperparameters, one and the same dict until one is set; None where one is a schedule."""
-        return self._fixed
-
     def values_at(self, t: int) -> dict[str, Any]:
         """The hyperparameters after ``t`` steps, checked; computed once as long as all are numbers."""
-        if self._fixed is not None:
-            return self._fixed
+        if self.constants is not None:
+            return self.constants
         values = {key: value_at(t, key, self._items[key], allowed) for key, allowed in self._ranges.items()}
         if all(is_fixed(self._items[key]) for key in self._ranges):
-            self._fixed = values
+            self.constants = values
         return values
 
     def spared(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +53,7 @@ class Group(MutableMapping[str, Any]):
         value = fixed(value)
         if not is_scheduled(value):
             value_at(0, key, value, self._ranges[key])
-        self._items[key], self._fixed = value, None
+        self._items[key], self.constants = value, None
 
     def __delitem__(self, key: str) -> None:
         raise TypeError(f"{key!r} cannot be deleted from group {self['name']}")
