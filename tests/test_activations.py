@@ -235,6 +235,25 @@ def test_relu_of_minus_zero_and_of_the_smallest_number(dtype):
     np.testing.assert_array_equal(gn.relu.derivative(x), [0.0, 1.0])
 
 
+def test_signs_of_zeros(dtype):
+    """Where 0 is not right of 0: the sign is that of 0, of x, or of the slope times x."""
+    zeros = np.array([-0.0, 0.0], dtype)
+    assert_same_bits(gn.relu(zeros), np.array([0.0, 0.0], dtype))
+    assert_same_bits(gn.relu.derivative(zeros), np.array([0.0, 0.0], dtype))
+    assert_same_bits(gn.leaky_relu(zeros, -0.5), np.array([0.0, -0.0], dtype))
+    assert_same_bits(gn.prelu(zeros, -0.5), np.array([0.0, -0.0], dtype))
+    assert_same_bits(gn.elu(zeros, -0.5), zeros)
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
+def test_backward_at_0_is_the_slope_on_the_left(case):
+    """From x, and from the y that is 0 there."""
+    x, dy = np.array([-0.0, 0.0], np.float32), np.ones(2, np.float32)
+    expected = case.derivative(x.astype(np.float64), **case.hyper)
+    for y in (None, case.act(x, **case.hyper)):
+        np.testing.assert_allclose(dx_of(case, dy, x, y=y), expected, rtol=1e-6)
+
+
 # Layouts.
 
 
