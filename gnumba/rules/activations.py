@@ -151,7 +151,7 @@ def silu_derivative(x):
     """σ(x)(1 + x(1 − σ(x))) = (1 + e(1 + x))/(1 + e)² with e = e⁻ˣ, from a series about its zero there."""
     # Left of 0 it is e(1 + x + e)/(1 + e)² with e = eˣ, multiplied by e's power of two last.
     x = clip(x, -FAR, FAR)  # beyond it is 1 or 0, where inf·0 would be nan
-    e, above_x, scale = exp_plus(-abs(x), where(x < 0.0, 1.0 + x, 1.0))
+    e, above_x, scale = exp_plus(-abs(x), 1.0 + x)
     left = x < 0.0
     y = where(left, e * above_x, fma(e, 1.0 + x, 1.0)) / fma(e, 2.0 + e, 1.0)
     d = (x - SILU_MINIMUM) - SILU_MINIMUM_LOW
