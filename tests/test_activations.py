@@ -14,6 +14,7 @@ import pytest
 import reference
 from cases import ACTIVATIONS, DTYPE_AND_TARGET, on_each_target, one_an_activation
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
+from without_numba import needs
 
 import gnumba as gn
 
@@ -676,6 +677,7 @@ def test_ufunc_does_not_warn(case, dtype, target):
     assert case.act.ufunc(target).nin == 1 + len(case.act.scalars)
 
 
+@needs("ufunc_class")
 def test_ufunc_in_compiled_code():
     """As numba has it."""
     relu = gn.relu.ufunc()

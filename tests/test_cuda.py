@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy, Libcuda
 from judge import assert_same_bits
+from without_numba import needs
 
 import gnumba as gn
 from gnumba._engine import grid
@@ -716,6 +717,7 @@ def test_without_cuda_it_is_said_what_is_missing(monkeypatch):
     assert gn.info()["cuda"] == "not usable: no such thing; get one"
 
 
+@needs("compilations")
 def test_a_rule_that_does_not_compile_changes_nothing(cuda):
     @gn.rule
     def widening(p, g, /, lr):

@@ -13,6 +13,7 @@ import reference
 from cases import DTYPE_AND_TARGET
 from judge import assert_close, assert_same_bits, computed_in_double
 from test_errors import assert_refused, f32, f64, masked, read_only, swapped
+from without_numba import needs
 
 import gnumba as gn
 
@@ -544,6 +545,7 @@ def test_float32_kernel_computes_in_float32(inspected):
     assert computed_in_double(inspected["llvm"]) == []
 
 
+@needs("inlining")
 @pytest.mark.skipif(not WIDE, reason="this CPU has no 256-bit vectors")
 def test_float32_kernel_is_simd(inspected):
     """All ten rounds of it, in the widest registers."""

@@ -11,6 +11,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from judge import computed_in_double, computed_in_vectors
+from without_numba import needs
 
 import gnumba as gn
 from gnumba import elementary
@@ -300,6 +301,7 @@ COMPOSED = [exp, expm1, log, log1p, tanh, sqrt, sign, sigmoid, silu, softplus, s
 COMPOSED += [quotient, positive_part, negative_part, at_most_1, chosen]
 
 
+@needs("inlining")
 @pytest.mark.skipif(gn.info()["simd_bits"] < 256, reason="no wide registers")
 @pytest.mark.parametrize("function", COMPOSED)
 def test_in_a_rule_of_any_form_they_are_simd(function):

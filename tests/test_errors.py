@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import one_a_class
+from without_numba import needs
 
 import gnumba as gn
 
@@ -628,6 +629,7 @@ WIDENING = {
 }
 
 
+@needs("inference")
 @pytest.mark.parametrize("target", ["cpu", "parallel"])
 @pytest.mark.parametrize("widening", WIDENING.values(), ids=WIDENING.keys())
 def test_widening_is_refused(widening, target):
@@ -646,6 +648,7 @@ def test_widening_is_refused(widening, target):
     gn.optimizer(rule, np.ones(5), **hyper).step(np.ones(5))
 
 
+@needs("inference")
 def test_widening_is_refused_in_every_form():
     """Strided arrays and ufuncs too, every time it is tried."""
     optimizer = gn.optimizer(rectified, f32(6, 8)[::2, ::3], lr=0.1)
@@ -654,6 +657,7 @@ def test_widening_is_refused_in_every_form():
         assert_refused(lambda: rectified.ufuncs("cpu"), TypeError, "rectified", "float64")
 
 
+@needs("inference")
 def test_widening_is_refused_before_anything_is_written():
     """Not after the float64 part of the model has been updated."""
     params = {"double": np.ones(3), "single": np.ones(3, np.float32)}
@@ -665,6 +669,7 @@ def test_widening_is_refused_before_anything_is_written():
     assert not optimizer.state_dict()["state"]["double"]["m"].any()
 
 
+@needs("inference")
 def test_widening_in_an_activation():
     """In its derivative here."""
 

@@ -10,6 +10,7 @@ import types
 import numba
 import numpy as np
 import pytest
+from without_numba import needs
 
 import gnumba as gn
 from gnumba._engine import grid
@@ -115,6 +116,7 @@ def refused(call, *words):
     return caught.value
 
 
+@needs("compilations", "folding")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_fault_in_a_function(fault, users):
     """In a rule, an activation, a derivative; by every way to compile it; nothing has changed."""
@@ -141,6 +143,7 @@ def test_fault_in_a_function(fault, users):
     refused(lambda: gn.precompile(module.pull, target="parallel"), *words, *place)
 
 
+@needs("compilations")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_fault_that_a_gpu_s_kernel_would_have(dtype, users):
     """It is looked for on this CPU, before the GPU's compiler is asked."""
@@ -156,6 +159,7 @@ def test_fault_that_a_gpu_s_kernel_would_have(dtype, users):
 RESULTS = {"None": "None", "2 values": "(value, value)", "complex128": "value * 1j", "list": "[value]"}
 
 
+@needs("compilations", "folding")
 @pytest.mark.parametrize("words", RESULTS)
 def test_results_that_are_not_the_outputs(words, users):
     """A rule's, an activation's, a derivative's."""
@@ -169,6 +173,7 @@ def test_results_that_are_not_the_outputs(words, users):
     assert (p == 1.0).all()
 
 
+@needs("inference")
 @pytest.mark.parametrize("source", ["np.float64(g)", "np.zeros(1)[0] + g", "max(g, 0)"])
 def test_widening_has_a_line_wherever_it_comes_from(source, users):
     """Where no number is wide to begin with too."""

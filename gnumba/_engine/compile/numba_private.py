@@ -42,9 +42,9 @@ class Feature:
         return self._found
 
     def fail(self, reason: Exception | str) -> None:
-        """Do without it from here on."""
+        """Do without it from here on; the first reason is kept."""
         self._found = None
-        self.lack = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+        self.lack = self.lack or (reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}")
 
     def use(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Make a function that takes the names first return None without them, or where they fail."""
@@ -343,7 +343,7 @@ def _assigned(names: Any, result: Any) -> Iterator[Assignment]:
         )
 
 
-@feature("what a function with *args returns is not checked before the kernels that call it are compiled")
+@feature("a derivative that returns no number is refused in numba's words, without its line")
 def folding() -> Any:
     return type(_having(_sample(), "get_call_template")).get_call_template
 

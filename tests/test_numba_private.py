@@ -1,0 +1,207 @@
+"""gnumba on a numba that lacks private names: everything works, slower, and `info` says what is missing."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+import gnumba as gn
+from gnumba._engine.compile import numba_private
+from gnumba._engine.compile.numba_private import FEATURES
+
+TESTS = Path(__file__).parent
+PACKAGE = Path(gn.__file__).parent
+PRIVATE = Path(numba_private.__file__)
+ABSENT = {name: [name] for name in FEATURES} | {"all": list(FEATURES)}
+
+
+def run(arguments, cache, without=""):
+    """Output of a Python process of its own with gnumba and the tests on its path."""
+    path = os.pathsep.join([str(PACKAGE.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {"PYTHONPATH": path, "GNUMBA_CACHE_DIR": str(cache), "GNUMBA_TESTS_WITHOUT": without}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+WORK = """
+import json, sys
+import numpy as np
+import gnumba as gn
+rng = np.random.default_rng(0)
+found = []
+for target, n, dtype in (("cpu", 1001, "float32"), ("parallel", 300_001, "float64")):
+    with gn.use_target(target):
+        p = rng.standard_normal(n).astype(dtype)
+        matrix = rng.standard_normal((7, 9)).astype(dtype)[::2, ::3]
+        optimizer = gn.Adam([p, matrix], max_norm=1.0)
+        for _ in range(2):
+            optimizer.step([np.sin(p), np.cos(matrix)])
+        y = gn.sigmoid(p)
+        found += [x.astype(float).sum().hex() for x in (p, matrix, y, gn.sigmoid.backward(y, p, y=y))]
+found.append(float(gn.relu.ufunc()(p).sum()).hex())
+missing = gn.info()["numba"]
+json.dump([found, missing if isinstance(missing, dict) else {}], sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Results with all private names."""
+    found, missing = json.loads(run(["-c", WORK], tmp_path_factory.mktemp("cache")))
+    assert not missing
+    return found
+
+
+@pytest.mark.parametrize("without", ABSENT.values(), ids=ABSENT)
+def test_work_without(without, expected, tmp_path):
+    """Equal to the bit, twice, with and without files of the first process; `info` names what is missing."""
+    for _ in range(2):
+        found, missing = json.loads(run(["-c", "import without_numba\n" + WORK], tmp_path, ",".join(without)))
+        assert found == expected
+        assert missing.keys() == set(without)
+        assert all("not in this numba" in cost for cost in missing.values())
+    kept = {path.name for path in tmp_path.glob("*.kernel")}
+    assert bool(kept) == (not {"disk", "symbols"} & set(without))
+    assert any("_parallel-" in name for name in kept) == (
+        not {"disk", "symbols", "parallel_loops"} & set(without)
+    )
+
+
+QUICK = ["test_rule_errors.py", "-k", "fault or results or widening"]
+
+
+@pytest.mark.parametrize("without", ABSENT.values(), ids=ABSENT)
+def test_part_of_the_suite_without(without, tmp_path):
+    """What is wrong with a rule is said; a test of what is lost says so by `needs`."""
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "without_numba"]
+    assert "passed" in run(
+        ["-m", "pytest", *options, TESTS / QUICK[0], *QUICK[1:]], tmp_path, ",".join(without)
+    )
+
+
+def imported_names():
+    """Every private name, with the module that it is imported from."""
+    for node in ast.walk(ast.parse(PRIVATE.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba."):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(set(imported_names())))
+def test_a_name_that_numba_no_longer_has(module, name, tmp_path):
+    """Its import fails for gnumba alone: a step is right, and `info` says that something is missing."""
+    code = f"""
+import builtins, json
+import numba
+whole = builtins.__import__
+def without(name, globals=None, locals=None, fromlist=(), level=0):
+    if name == {module!r} and {name!r} in (fromlist or ()) and globals["__name__"].startswith("gnumba."):
+        raise ImportError("gone")
+    return whole(name, globals, locals, fromlist, level)
+builtins.__import__ = without
+import numpy as np
+import gnumba as gn
+p = np.ones(5)
+gn.SGD(p, lr=1.0).step(p.copy())
+assert (p == 0).all()
+print(*gn.info()["numba"].values())
+"""
+    assert "gone" in run(["-c", code], tmp_path)
+
+
+def sources(node):
+    """The modules, and names with an underscore, that a statement imports from elsewhere."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom) or node.level:
+        return []
+    inside = [alias.name for alias in node.names if alias.name.startswith("_") or alias.name == "core"]
+    return [node.module, *(f"{node.module}.{name}" for name in inside)]
+
+
+def test_private_names_are_in_one_file():
+    """Elsewhere only documented modules of numba and llvmlite are imported."""
+    documented = {"numba", "numba.extending", "numba.cuda", "llvmlite", "llvmlite.binding"}
+    found = {
+        (path.name, name)
+        for path in set(PACKAGE.rglob("*.py")) - {PRIVATE}
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in sources(node)
+        if name.partition(".")[0] in ("numba", "llvmlite") and name not in documented
+    }
+    assert found == set()
+
+
+class TestParallelLoops:
+    """numba names them by their hash, which is gnumba's own while it compiles a kernel of its own only."""
+
+    def test_others_keep_their_names(self):
+        """Before, within another thread's compilation that waits, and after."""
+        from numba.parfors.parfor import Parfor
+
+        plain = Parfor.__hash__
+        assert plain.__module__.startswith("numba.")
+        order = []
+
+        def compile_users():
+            @numba.njit(parallel=True)
+            def users(x):
+                for i in numba.prange(x.size):
+                    x[i] += 1.0
+
+            users(np.zeros(4))
+            order.append("users")
+
+        with numba_private.loops_named_apart() as named:
+            thread = threading.Thread(target=compile_users)
+            thread.start()
+            thread.join(0.5)
+            assert Parfor.__hash__ is not plain
+            assert order == []
+        thread.join()
+        assert (named, order) == ([], ["users"])
+        assert Parfor.__hash__ is plain
+        assert "__hash__" not in vars(Parfor)
+
+    def test_after_an_error(self):
+        from numba.parfors.parfor import Parfor
+
+        with pytest.raises(ZeroDivisionError), numba_private.loops_named_apart():
+            raise ZeroDivisionError
+        assert "__hash__" not in vars(Parfor)
+
+    def test_a_numba_that_names_them_otherwise(self, tmp_path):
+        """Their kernels are not kept."""
+        code = """
+import without_numba
+private = without_numba.load()
+names = private.parallel_loops.find
+def other():
+    found = names()
+    found.Loop = type("Other", (), {})
+    return found
+private.parallel_loops.find = other
+import numpy as np, gnumba as gn
+p = np.ones(300_000)
+with gn.use_target("parallel"):
+    gn.SGD(p, lr=1.0).step(p.copy())
+assert (p == 0).all()
+print(gn.info()["numba"])
+"""
+        assert "does not name them by their hash" in run(["-c", code], tmp_path)
+        names = [path.name for path in tmp_path.glob("*.kernel")]
+        assert names
+        assert not [name for name in names if "_parallel-" in name]
