@@ -302,7 +302,7 @@ class Assignment(NamedTuple):
     line: int
     type: Any  # of the name that is assigned
     result: Any  # of the operation or the call, None if there is none
-    operands: tuple[Any, ...]
+    operands: Callable[[], tuple[Any, ...]]
 
 
 @feature("a float32 rule that computes in float64 is not refused: it runs, several times slower")
@@ -316,31 +316,34 @@ def inference() -> Any:
 
 
 @inference.use
-def assignments(names: Any, dispatcher: Any) -> list[Assignment]:
-    """All assignments of a function as compiled."""
-    found = [each for result in dispatcher.overloads.values() for each in _assigned(names, result)]
-    if dispatcher.overloads and not found:
+def assignments(names: Any, dispatcher: Any, kind: Any) -> list[Assignment]:
+    """The assignments of a function as compiled in which something is of that type."""
+    results = list(dispatcher.overloads.values())
+    found = [
+        (result.type_annotation, each)
+        for result in results
+        for block in result.type_annotation.blocks.values()
+        for each in block.body
+        if isinstance(each, names.Assign)
+    ]
+    if results and not found:
         raise LookupError("numba shows no statements of a function")
-    return found
+    typed = [_assigned(names, *each) for each in found]
+    return [each for each in typed if kind in (each.type, each.result)]
 
 
-def _assigned(names: Any, result: Any) -> Iterator[Assignment]:
-    known = result.type_annotation
-    for statement in (each for block in known.blocks.values() for each in block.body):
-        if not isinstance(statement, names.Assign):
-            continue
-        value, loc, computes, operands = statement.value, statement.loc, False, [statement.value]
-        if isinstance(value, names.Expr):
-            computes = value.op in ("binop", "inplace_binop", "unary", "call")
-            operands = value.list_vars()
-        signature = known.calltypes.get(value) if computes else None
-        yield Assignment(
-            loc.filename,
-            loc.line,
-            known.typemap.get(statement.target.name),
-            signature and signature.return_type,
-            tuple(known.typemap.get(getattr(each, "name", None)) for each in operands),
-        )
+def _assigned(names: Any, known: Any, statement: Any) -> Assignment:
+    value, loc, signature = statement.value, statement.loc, None
+    is_expression = isinstance(value, names.Expr)
+    if is_expression and value.op in ("binop", "inplace_binop", "unary", "call"):
+        signature = known.calltypes.get(value)
+
+    def operands() -> tuple[Any, ...]:
+        used = value.list_vars() if is_expression else [value]
+        return tuple(known.typemap.get(getattr(each, "name", None)) for each in used)
+
+    kind = known.typemap.get(statement.target.name)
+    return Assignment(loc.filename, loc.line, kind, signature and signature.return_type, operands)
 
 
 @feature("a derivative that returns no number is refused in numba's words, without its line")

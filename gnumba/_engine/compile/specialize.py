@@ -125,7 +125,7 @@ def refuse_widening(title: str, specialized: Specialized) -> None:
     found = [
         assigned
         for dispatcher in filter(numba_private.is_dispatcher, specialized.made.values())
-        for assigned in numba_private.assignments(dispatcher) or ()
+        for assigned in numba_private.assignments(dispatcher, types.float64) or ()
     ]
     computed = [(each.file, each.line) for each in found if each.result == types.float64]
     if not computed:
@@ -139,4 +139,4 @@ def refuse_widening(title: str, specialized: Specialized) -> None:
 
 def _is_born(assigned: numba_private.Assignment) -> bool:
     """Whether a float64 comes from operands none of which is one."""
-    return "float64" not in " ".join(map(str, assigned.operands))
+    return "float64" not in " ".join(map(str, assigned.operands()))
