@@ -143,7 +143,7 @@ class Params:
 
     @property
     def containers(self) -> list[Any]:
-        """What was given to hold the arrays, and the arrays: what a copy has in common with this."""
+        """Containers and arrays as they were given, which a shallow copy has in common with its original."""
         return [*self._containers, *(part.container for part in self.parts), *(p.given for p in self._all)]
 
     def with_group(self, entry: Any) -> Params:

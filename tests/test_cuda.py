@@ -259,6 +259,39 @@ def test_norms_neither_overflow_nor_underflow(scale):
     assert float(gn.global_norm(FakeArray(x))) == gn.global_norm(x)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nested_parameters_with_a_decay_mask_and_their_average(dtype):
+    """As on the host, the average in arrays of the device; values exchanged and given back."""
+    values = model(dtype)
+
+    def nested(arrays):
+        first, second, *rest = arrays
+        return {"fc": {"w": first, "b": second}, "rest": list(rest)}
+
+    here, there = nested(values), nested(on_device(values))
+    decays = {"weight_decay": 0.5, "decay_mask": lambda name, array: name.endswith("w")}
+    optimizers = [gn.Adam(params, lr=0.1, **decays) for params in (here, there)]
+    averages = [gn.EMA(params, decay=0.75, warmup=True) for params in (here, there)]
+    for seed in (1, 2, 3):
+        optimizers[0].step(nested(model(dtype, seed)))
+        optimizers[1].step(nested(on_device(model(dtype, seed))))
+        for average in averages:
+            average.update()
+    mine, other = (average.state_dict() for average in averages)
+    assert mine["t"] == other["t"] == 3
+    for name, average in mine["average"].items():
+        assert_same_bits(other["average"][name], average, name)
+    assert_same_bits(host(averages[1].arrays["fc"]["w"]), averages[0].arrays["fc"]["w"])
+    before = there["fc"]["w"].values.copy()
+    with averages[1].swapped():
+        assert_same_bits(there["fc"]["w"].values, mine["average"]["fc/w"])
+    assert_same_bits(there["fc"]["w"].values, before)
+    again = pickle.loads(pickle.dumps(averages[0]))
+    again.load_state_dict(other)
+    again.update()
+    assert again.t == 4
+
+
 def test_groups_dtypes_and_missing_gradients():
     def run(make):
         a, b, c = (make(x) for x in (np.ones(5), np.ones((3, 2), np.float32), np.ones(7)))
@@ -687,7 +720,7 @@ def test_a_parameter_that_became_read_only():
 
 
 def test_views_are_not_read():
-    """What is on a device has a layout for NumPy's arithmetic and no elements, in parts of it neither."""
+    """An array on a device has a layout for NumPy's arithmetic and no elements, in parts of it neither."""
     x = np.arange(24.0).reshape(2, 3, 4)
     view = as_view("x", FakeArray(x))
     assert not isinstance(view, np.ndarray)
@@ -1009,7 +1042,7 @@ def test_uploads_may_change_at_once(library, size):
 
 @pytest.mark.parametrize("library", [{"pools": 1}, {"pools": 0}], ids=["pools", "no pools"], indirect=True)
 def test_pools_of_memory(library):
-    """What a pool keeps is set once, and not below what another library wants; without pools it works too."""
+    """A pool's threshold is set once, and not below that of another library; without pools it works too."""
     library.threshold = 5
     for _ in range(2):
         x = FakeArray(np.linspace(-1, 1, 50), stream=7)

@@ -85,6 +85,17 @@ def test_docstrings_say_what_it_is_for(thing):
         assert word in thing.__doc__
 
 
+@pytest.mark.parametrize("folder", [PACKAGE, Path(__file__).parent], ids=["package", "tests"])
+def test_docstrings_begin_with_a_verb_or_a_noun(folder):
+    """Neither a headless clause nor a "same" whose other is not in sight."""
+    found = {}
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
+                found[path.name, getattr(node, "name", "")] = ast.get_docstring(node) or ""
+    assert [where for where, text in found.items() if text.startswith(("What ", "The same"))] == []
+
+
 # Who imports whom.
 
 

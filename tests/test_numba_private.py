@@ -86,7 +86,7 @@ QUICK = ["test_rule_errors.py", "-k", "fault or results or widening"]
 
 @pytest.mark.parametrize("without", ABSENT.values(), ids=ABSENT)
 def test_part_of_the_suite_without(without, tmp_path):
-    """What is wrong with a rule is said; a test of what is lost says so by `needs`."""
+    """A wrong rule is told of all the same; a test of what is lost says so by `needs`."""
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "without_numba"]
     assert "passed" in run(
         ["-m", "pytest", *options, TESTS / QUICK[0], *QUICK[1:]], tmp_path, ",".join(without)

@@ -43,7 +43,7 @@ NESTED = {
 
 @pytest.mark.parametrize("case", NESTED, ids=NESTED.keys())
 def test_nested_containers_step_as_their_arrays_do(case):
-    """The same bits as a flat list; names are paths."""
+    """Bit for bit; names are paths."""
     build, names = NESTED[case]
     nested, flat = arrays(), arrays()
     optimizer, reference = (gn.Adam(each, lr=0.1, weight_decay=0.1) for each in (build(*nested), flat))
@@ -188,7 +188,7 @@ def matrices(name, array):
 
 @pytest.mark.parametrize("kind", [gn.SGD, gn.Momentum, gn.AdaGrad, gn.RMSProp, gn.Adam, gn.AdamW])
 def test_decay_mask_is_two_groups(kind):
-    """The same bits as with and without decay, some gradients missing, a schedule and then a number."""
+    """Bit for bit as with and without decay, some gradients missing, a schedule and then a number."""
     masked, grouped, all_of_them = arrays(), arrays(), arrays()
     hyper = {"lr": 0.1, "weight_decay": lambda t: 0.1 * (t + 1)}
     optimizer, plain = kind(masked, decay_mask=matrices, **hyper), kind(all_of_them, **hyper)

@@ -121,7 +121,7 @@ def current_stream(x: Any, ordinal: int) -> int:
 
 
 def stream_source(x: Any) -> Callable[[int], int] | None:
-    """What tells a device's current stream of an array's library; None if each array names its own."""
+    """Function for the current stream of a device in a library; None if each of its arrays names its own."""
     return {"cupy": _cupy_stream, "torch": _torch_stream}.get(library_of(x))
 
 

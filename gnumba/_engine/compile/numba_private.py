@@ -74,7 +74,7 @@ def feature(cost: str) -> Callable[[Callable[[], Any]], Feature]:
 
 
 def missing() -> dict[str, str]:
-    """What each feature costs that this numba lacks, and why it is lacking; all of them are looked for."""
+    """Features that this numba lacks, with the cost of each and the reason; all of them are looked for."""
     return {name: f"{each.cost} ({each.lack})" for name, each in FEATURES.items() if each() is None}
 
 

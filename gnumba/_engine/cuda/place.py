@@ -339,7 +339,7 @@ class Binder:
 
 
 class Resident:
-    """What is kept of a table on its device: addresses, uploaded when one changed, and pieces of work."""
+    """Device copies of a table's addresses, uploaded when one changed, and of its pieces of work."""
 
     def __init__(self, table: Table, stream: int) -> None:
         self.device: Device = table.rows[0][0].place
