@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
+DEEPEST = 100  # levels
+
 
 def read(params: Any) -> Any:
     """A container as it is; any other iterable as a list, or as a dict if it is of (name, array) pairs."""
@@ -166,6 +168,8 @@ Structure: TypeAlias = Leaf
 
 def structure(container: Any, path: tuple[Any, ...] = ()) -> Structure:
     """The structure of a container, or of a single array, that is found along a path of keys."""
+    if len(path) > DEEPEST:
+        raise ValueError(f"params is nested over {DEEPEST} deep or contains itself: {path[:3]} and so on")
     if isinstance(container, Mapping):
         return DictOf(path, container)
     if isinstance(container, (list, tuple)):

@@ -65,6 +65,12 @@ def crossing(a):
     return [a[1], a[:, 2]]
 
 
+def contains_itself(params):
+    """A dict with itself among its values."""
+    params["self"] = params
+    return params
+
+
 def in_two_groups(a):
     """An array, and a view of it elsewhere."""
     return [{"params": a}, {"params": [f64(2), a[::3]], "name": "head"}]
@@ -85,6 +91,8 @@ WRONG_PARAMETERS = {
     "a dict of lists": (lambda: {"w": [1.0]}, TypeError, ["parameter w/0", "float", "expected an array"]),
     "a generator in a dict": (lambda: {"w": (f64(2) for _ in range(2))}, TypeError, ["w", "generator"]),
     "an empty generator": (lambda: iter([]), ValueError, ["params", "at least one"]),
+    "itself": (lambda: contains_itself({"w": f64(2)}), ValueError, ["params", "contains itself"]),
+    "a list of pairs": (lambda: [("w", f64(2))], TypeError, ["0/0", "str", "dict or an iterator"]),
     "text": (lambda: "w", TypeError, ["parameter 0", "str"]),
     "a name twice in pairs": (lambda: iter([("w", f64(2)), ("w", f64(2))]), ValueError, ["'w', 'w'", "once"]),
     "one path twice": (lambda: {"a": {"b": f64(2)}, "a/b": f64(2)}, ValueError, ["'a/b', 'a/b'", "once"]),

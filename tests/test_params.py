@@ -376,6 +376,13 @@ def test_torch_modules_give_their_parameters():
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+def test_a_torch_module_is_told_what_to_give():
+    """It is no container, but has one."""
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"of type Linear, expected an array .*named_parameters\(\) will do"):
+        gn.Adam(torch.nn.Linear(2, 2))
+
+
 def test_norms_of_iterators_and_named_tuples():
     """As of the lists and dicts that hold as much."""
     assert gn.global_norm(x for x in (np.array([3.0]), np.array([4.0]))) == 5.0
@@ -507,6 +514,8 @@ def test_emas_that_will_not_do():
         ema.update()
     with pytest.raises(AttributeError, match="did you mean 'decay'"):
         ema.decai = 0.5
+    with pytest.raises(AttributeError, match="EMA has no attribute 'array'; did you mean 'arrays'"):
+        _ = ema.array
     ema.decay = 0.5
     with pytest.raises(ValueError, match="state"):
         ema.load_state_dict({"t": 1, "average": {"w": np.ones(3)}})

@@ -69,13 +69,21 @@ def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
     for name, x in given.items():
         if not (isinstance(x, np.ndarray) or is_foreign(x)):
             raise TypeError(
-                f"{what} {name} is of type {type(x).__name__}, expected an array (it is updated in place)"
+                f"{what} {name} is of type {type(x).__name__}, "
+                f"expected an array (it is updated in place){_advice(x)}"
             )
         arrays[name] = as_view(f"{what} {name}", x)
         _check_writable(f"{what} {name}", arrays[name])
     made = Updated(arrays)
     made.check_apart(what)
     return made
+
+
+def _advice(x: Any) -> str:
+    """How to give what was meant by something that is no array."""
+    if hasattr(x, "named_parameters"):
+        return ": its named_parameters() will do"
+    return ": pairs of names and arrays are taken from a dict or an iterator" if isinstance(x, str) else ""
 
 
 def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:

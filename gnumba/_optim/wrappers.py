@@ -221,9 +221,12 @@ class EMA(Suggesting):
         self.__dict__.update(state)
         self._lay_out([averages[p.name] for p in self._params])
 
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name, [each for each in dir(self) if not each.startswith("_")])
+
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not hasattr(type(self), name):
-            raise no_attribute(self, name, [each for each in dir(self) if not each.startswith("_")])
+            self.__getattr__(name)
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
