@@ -10,7 +10,10 @@ import numpy as np
 
 from .._hyper import ANY, Range, fixed, is_fixed, is_scheduled, value_at
 from .._params import Parameter, Params, Part
+from .._rule import Rule
+from .._signals import uninterrupted
 from .._suggest import Suggesting, nearest, no_attribute
+from .clipping import Guard
 
 DECAY = "weight_decay"
 
@@ -71,19 +74,40 @@ class Group(MutableMapping[str, Any]):
 class Grouped(Suggesting):
     """Base of optimizers: hyperparameters by groups, and by name as attributes of the first group.
 
-    A subclass sets ``_names``, of hyperparameters, ``_flags``, which are fixed, ``_groups`` and ``_params``.
+    A subclass sets ``_names``, of hyperparameters, ``_flags``, which are fixed, ``_given``, what groups have
+    that do not say, and whatever else stands here.
     """
 
     ranges: Mapping[str, Range]
     _names: tuple[str, ...]
     _flags: Mapping[str, bool]
+    _rule: Rule
+    _given: Mapping[str, Any]
     _groups: list[Group]
     _params: Params
+    _guard: Guard
+    _decay_mask: Any
+    _decays: tuple[bool, ...]
+    _fast: Any
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
     @property
     def t(self) -> int:
         """Steps taken."""
+        raise NotImplementedError
+
+    @property
+    def rule(self) -> Rule:
+        """The scalar update rule."""
+        return self._rule
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of parameters, mappings whose hyperparameters may be changed."""
+        return self._groups
+
+    def _grow(self, params: Params, added: list[Parameter], decays: tuple[bool, ...]) -> None:
+        """Take up more parameters, the last of these, whichever of them decay."""
         raise NotImplementedError
 
     def _group(self, k: int, part: Part, hyper: Mapping[str, Any]) -> Group:
@@ -95,12 +119,64 @@ class Grouped(Suggesting):
             )
         return Group(part.container, part.name, self.complete({**hyper, **part.hyper}), self.ranges)
 
+    def add_group(self, group: Mapping[str, Any]) -> None:
+        """Add a group of parameters, whose first update is the next step's.
+
+        Parameters
+        ----------
+        group : dict
+            ``"params"`` and, as in the groups that the optimizer was made with, ``"name"`` and
+            hyperparameters; those that it lacks are the ones that were given for all groups.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the optimizer was made without groups, or the group would not have done when it was made:
+            a name that there is, arrays that share elements with others. Nothing has changed then.
+        """
+        if not self._params.is_grouped:
+            raise ValueError(
+                "params was given without groups, expected a list of groups to add one to, "
+                "as gradients then come in a list: [{'params': ...}]"
+            )
+        self._check_groups()
+        params = self._params.with_group(group)
+        added = [*params][len(self._params) :]
+        made = self._group(len(self._groups), params.parts[-1], self._given)
+        decays = decaying(added, self._decay_mask, self._names)
+        self._guard.check_places(params)
+        with uninterrupted():
+            self._grow(params, added, decays)
+            self._groups.append(made)
+
     def _check_groups(self) -> None:
         if len(self._groups) != len(self._params.parts):
             raise ValueError(
                 f"groups has {len(self._groups)} entries by now, expected {len(self._params.parts)}: "
                 "add_group adds one"
             )
+
+    @property
+    def max_norm(self) -> Any:
+        """The largest norm that the gradients together may have; None for any."""
+        return self._guard.max_norm
+
+    @max_norm.setter
+    def max_norm(self, value: Any) -> None:
+        self._set_guard(Guard(value, self.nonfinite))
+
+    @property
+    def nonfinite(self) -> str:
+        """Policy for inf and nan in the gradients: "apply", "skip" or "raise"."""
+        return self._guard.nonfinite
+
+    @nonfinite.setter
+    def nonfinite(self, value: str) -> None:
+        self._set_guard(Guard(self.max_norm, value))
+
+    def _set_guard(self, guard: Guard) -> None:
+        guard.check_places(self._params)
+        self._guard, self._fast = guard, None
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
@@ -128,6 +204,15 @@ class Grouped(Suggesting):
         own = self.__dict__
         return sorted({*super().__dir__(), *own.get("_names", ()), *own.get("_flags", ())})
 
+    def __repr__(self) -> str:
+        flags = "".join(f", {name}=True" for name, flag in self._flags.items() if flag)
+        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}{flags}{self._guard}"]
+        for index, group in enumerate(self.groups):
+            hyper = ", ".join(f"{name}={shown(group[name])}" for name in self._names)
+            count = sum(p.group == index for p in self._params)
+            lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
+        return "\n".join(lines) + ")"
+
 
 def checked_flag(name: str, flag: Any) -> bool:
     """True or False; TypeError for what is neither."""
@@ -150,3 +235,8 @@ def decaying(params: list[Parameter], mask: Any, names: tuple[str, ...]) -> tupl
 def _declared(kind: type) -> set[str]:
     """Attributes that a class or its bases annotate: those that a subclass of a user adds."""
     return {name for each in kind.__mro__ for name in inspect.get_annotations(each)}
+
+
+def shown(value: Any) -> str:
+    """A hyperparameter for repr: functions by their name."""
+    return value.__name__ if hasattr(value, "__name__") else repr(value)

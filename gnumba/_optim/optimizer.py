@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from .._engine.compile.snapshot import current
-from .._engine.factor import ONE, Factor
+from .._engine.factor import Factor
 from .._engine.launch import launch
 from .._engine.libraries import increment_versions
-from .._engine.place import PLAIN, Answer, Known, Verdict
+from .._engine.place import PLAIN, Answer, Verdict
 from .._hyper import POSITIVE, Range, value_at
 from .._params import Parameter, Params
 from .._rule import Rule
-from .._signals import uninterrupted
 from .._typing import Grads, Nonfinite, Number
 from .clipping import Guard
 from .fastpath import fast_step
-from .groups import Group, Grouped, checked_flag, decaying
-from .plan import Plan, Update
-from .state import IncompatibleKeys, load, state_of
+from .groups import Grouped, checked_flag, decaying
+from .plan import Plan, Update, first_states
+from .state import Stateful
 
 __all__ = ["Optimizer"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Optimizer(Grouped):
+class Optimizer(Grouped, Stateful):
     """Parameters, their state, and a step: the base of all optimizers.
 
     Made by a subclass such as `Adam`, or by ``gnumba.optimizer`` for a rule of your own.
@@ -84,7 +82,7 @@ class Optimizer(Grouped):
         self._groups = [self._group(k, part, hyper) for k, part in enumerate(self._params.parts)]
         self._decay_mask, self._decays = decay_mask, decaying([*self._params], decay_mask, self._names)
         self._guard.check_places(self._params)
-        self._state = [self._first_state(p) for p in self._params]
+        self._state = first_states(self.rule, self._params)
         self._missed = (0,) * len(self._params)  # steps in which a parameter had no gradient
         self._lay_out()
 
@@ -200,20 +198,6 @@ class Optimizer(Grouped):
             counted = self._taken(missing) if go.read() else {"_skipped": self._skipped + 1}
             self.__dict__.update(counted, _pending=None)
 
-    def update_count(self, p: Parameter) -> int:
-        """How many updates a parameter has had."""
-        return self.t - self._missed[p.index]
-
-    @property
-    def rule(self) -> Rule:
-        """The scalar update rule."""
-        return self._rule
-
-    @property
-    def groups(self) -> list[Group]:
-        """The groups of parameters, mappings whose hyperparameters may be changed."""
-        return self._groups
-
     @property
     def t(self) -> int:
         """Steps taken."""
@@ -231,139 +215,16 @@ class Optimizer(Grouped):
         """The last step's norm of all gradients, or None; on a device an array there, and no waiting."""
         return self._verdict.norm_like(self._params[0].given)
 
-    @property
-    def max_norm(self) -> Any:
-        """The largest norm that the gradients together may have; None for any."""
-        return self._guard.max_norm
-
-    @max_norm.setter
-    def max_norm(self, value: Any) -> None:
-        self._set_guard(Guard(value, self.nonfinite))
-
-    @property
-    def nonfinite(self) -> str:
-        """Policy for inf and nan in the gradients: "apply", "skip" or "raise"."""
-        return self._guard.nonfinite
-
-    @nonfinite.setter
-    def nonfinite(self, value: str) -> None:
-        self._set_guard(Guard(self.max_norm, value))
-
-    def _set_guard(self, guard: Guard) -> None:
-        guard.check_places(self._params)
-        self._guard, self._fast = guard, None
-
-    # State.
-
-    def state_dict(self) -> dict[str, Any]:
-        """A plain dict of copies: steps, hyperparameters, and each parameter's state by its name.
-
-        Returns
-        -------
-        dict
-            ``{"rule": name, "t": steps, "skipped": steps, "max_norm": value,
-            "groups": {name: {hyperparameter: value}},
-            "state": {parameter: {"updates": count, state name: array}}}``. A hyperparameter with
-            a schedule holds the schedule's own ``state_dict()``, or None.
-        """
-        return state_of(self)
-
-    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> IncompatibleKeys | None:
-        """Take up the state of ``state_dict``; the next step gives the bits it would have given.
-
-        Parameters
-        ----------
-        state : dict
-            From ``state_dict`` of an optimizer with the same rule, groups and parameter names.
-        strict : bool, default True
-            False takes up what both have, by name: parameters, their states, groups, hyperparameters.
-            A parameter that the state lacks keeps its own, and the count of its updates. What both have
-            must fit all the same.
-
-        Returns
-        -------
-        IncompatibleKeys or None
-            With ``strict=False`` the lists ``missing_keys``, of what the state lacks, and
-            ``unexpected_keys``, of what was left of it; as ``"state/w"``.
-
-        Raises
-        ------
-        ValueError
-            If anything does not fit: rule, names, shapes, dtypes, a number where a schedule is.
-            Nothing has changed then.
-        """
-        return load(self, state, strict)
-
     # Parameters.
 
-    def add_group(self, group: Mapping[str, Any]) -> None:
-        """Add a group of parameters, whose first update is the next step's.
-
-        Parameters
-        ----------
-        group : dict
-            ``"params"`` and, as in the groups that the optimizer was made with, ``"name"`` and
-            hyperparameters; those that it lacks are the ones that were given for all groups.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the optimizer was made without groups, or the group would not have done when it was made:
-            a name that there is, arrays that share elements with others. Nothing has changed then.
-        """
-        if not self._params.is_grouped:
-            raise ValueError(
-                "params was given without groups, expected a list of groups to add one to, "
-                "as gradients then come in a list: [{'params': ...}]"
-            )
+    def _grow(self, params: Params, added: list[Parameter], decays: tuple[bool, ...]) -> None:
         self._settle()
-        self._check_groups()
-        params = self._params.with_group(group)
-        added = [*params][len(self._params) :]
-        made = self._group(len(self._groups), params.parts[-1], self._given)
-        decays = decaying(added, self._decay_mask, self._names)
-        self._guard.check_places(params)
-        states = [self._first_state(p) for p in added]
-        with uninterrupted():
-            self._groups.append(made)
-            self._params, self._decays = params, self._decays + decays
-            self._state, self._missed = self._state + states, self._missed + (self._t,) * len(added)
-            self._lay_out()
-
-    def _first_state(self, p: Parameter) -> dict[str, Array]:
-        return {name: p.place.full(p.array, self.rule.initial.get(name, 0.0)) for name in self.rule.state}
+        states = first_states(self.rule, added)
+        self._params, self._decays = params, self._decays + decays
+        self._state, self._missed = self._state + states, self._missed + (self._t,) * len(added)
+        self._lay_out()
 
     def _lay_out(self) -> None:
         """Make the tables anew."""
         self._plan = Plan(self._compiled_rule, self._params, self._state, self._decays)
         self._updates, self._fast = self._plan.updates(self._missed), None
-
-    # Copies: tables hold addresses, so a copy makes its own.
-
-    def __copy__(self) -> Self:
-        """An optimizer of these very parameters, with state, counts and hyperparameters of its own."""
-        return copy.deepcopy(self, {id(each): each for each in self._params.containers})
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._settle()
-        left = ("_plan", "_updates", "_fast", "_verdict")
-        kept = {name: value for name, value in self.__dict__.items() if name not in left}
-        return kept | {"_verdict": Known(ONE, self._verdict.norm())}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lay_out()
-
-    def __repr__(self) -> str:
-        flags = "".join(f", {name}=True" for name, flag in self._flags.items() if flag)
-        lines = [f"{type(self).__name__}(rule={self.rule.name}, t={self.t}{flags}{self._guard}"]
-        for index, group in enumerate(self.groups):
-            hyper = ", ".join(f"{name}={shown(group[name])}" for name in self._names)
-            count = sum(p.group == index for p in self._params)
-            lines.append(f"  group {group['name']}: {count} arrays, {hyper}")
-        return "\n".join(lines) + ")"
-
-
-def shown(value: Any) -> str:
-    """A hyperparameter for repr: functions by their name."""
-    return value.__name__ if hasattr(value, "__name__") else repr(value)

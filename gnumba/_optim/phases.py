@@ -18,7 +18,8 @@ from .._signals import uninterrupted
 from .._suggest import no_attribute, suggesting
 from ..schedules import improves
 from .carry import check_carries, means, take_up
-from .optimizer import Optimizer, shown
+from .groups import shown
+from .optimizer import Optimizer
 from .optimizers import SGD, Adam
 from .own import RuleOptimizer, optimizer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from .._engine.binding import Binding
 from .._engine.place import HOST, Place, Verdict, place_of
 from .._engine.table import PickedRows, Table
 from .._params import Parameter, Params
-from .._rule import Elementwise
+from .._rule import Elementwise, Rule
 from .._tree import values_of
 from .rows import Rows
 
@@ -76,6 +76,11 @@ class Bound(NamedTuple):
     views: list[Array]  # to be held to the end: tables know addresses only
     missing: list[Parameter]  # those without a gradient
     sparse: list[Update]  # of single rows
+
+
+def first_states(rule: Rule, params: Iterable[Parameter]) -> list[dict[str, Any]]:
+    """New state of each parameter, where it lives."""
+    return [{name: p.place.full(p.array, rule.initial.get(name, 0.0)) for name in rule.state} for p in params]
 
 
 NOTHING = Bound([], [], [])

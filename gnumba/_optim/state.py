@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from .._engine.arrays import as_view
-from .._hyper import load_all, restored, saved, stateful
+from .._engine.factor import ONE
+from .._engine.place import Known, Verdict
+from .._hyper import Range, load_all, restored, saved, stateful
+from .._params import Parameter, Params
+from .._rule import Rule
 from .._signals import uninterrupted
 from .._tree import outline
+from .clipping import Guard
 from .groups import Group
-
-Optimizer = Any  # of optimizer.py, which imports this
+from .plan import Plan, Update
 
 
 class IncompatibleKeys(NamedTuple):
@@ -31,59 +36,130 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-def state_of(optimizer: Optimizer) -> dict[str, Any]:
-    """The state dict of an optimizer: see `Optimizer.state_dict`."""
-    names, max_norm = optimizer._names, optimizer.max_norm
-    return {
-        "rule": optimizer.rule.name,
-        "t": optimizer.t,
-        "skipped": optimizer.skipped,
-        "max_norm": None if max_norm is None else saved(max_norm),
-        "groups": {g["name"]: {name: saved(g[name]) for name in names} for g in optimizer.groups},
-        "state": {
-            p.name: {"updates": optimizer.update_count(p)}
-            | {name: p.place.read(s, copy=True) for name, s in arrays.items()}
-            for p, arrays in zip(optimizer._params, optimizer._state, strict=True)
-        },
-    }
+class Stateful:
+    """Base of optimizers: their state as plain data, and copies of them."""
 
+    ranges: Mapping[str, Range]
+    _names: tuple[str, ...]
+    _groups: list[Group]
+    _params: Params
+    _guard: Guard
+    _state: list[dict[str, Any]]
+    _missed: tuple[int, ...]
+    _verdict: Verdict
+    _plan: Plan
+    _updates: list[Update]
+    _fast: Any
+    _lay_out: Callable[[], None]
+    _settle: Callable[[], None]
+    _rule: Rule
+    _t: int
+    _skipped: int
 
-def load(optimizer: Optimizer, state: Any, strict: bool) -> IncompatibleKeys | None:
-    """Take up a state dict, all of it or nothing: see `Optimizer.load_state_dict`."""
-    mine, left, names = state_of(optimizer), None, optimizer._names
-    if not strict:
-        state, left = completed(state, mine)
-    check_fits("state", state, mine)
-    guard = optimizer._guard.restored(state["max_norm"])
-    for name, of_one in state["state"].items():
-        if of_one["updates"] > state["t"]:
-            count = of_one["updates"]
-            raise ValueError(f"{name} has {count} updates in the state, expected at most t, {state['t']}")
-    groups = [(group, state["groups"][group["name"]]) for group in optimizer.groups]
-    hyper = [{name: restored(name, group[name], own[name]) for name in names} for group, own in groups]
-    for values in hyper:
-        Group((), "", values, optimizer.ranges).values_at(int(state["t"]))
-    pairs = [(guard.max_norm, state["max_norm"])]
-    for (_, own), values in zip(groups, hyper, strict=True):
-        pairs += [(value, own[name]) for name, value in values.items()]
-    with uninterrupted():
-        load_all([pair for value, own in pairs for pair in stateful(value, own)])
-        _take_up(optimizer, state, hyper, guard)
-    return left
+    def state_dict(self) -> dict[str, Any]:
+        """A plain dict of copies: steps, hyperparameters, and each parameter's state by its name.
 
+        Returns
+        -------
+        dict
+            ``{"rule": name, "t": steps, "skipped": steps, "max_norm": value,
+            "groups": {name: {hyperparameter: value}},
+            "state": {parameter: {"updates": count, state name: array}}}``. A hyperparameter with
+            a schedule holds the schedule's own ``state_dict()``, or None.
+        """
+        self._settle()
+        names, max_norm = self._names, self._guard.max_norm
+        return {
+            "rule": self._rule.name,
+            "t": self._t,
+            "skipped": self._skipped,
+            "max_norm": None if max_norm is None else saved(max_norm),
+            "groups": {g["name"]: {name: saved(g[name]) for name in names} for g in self._groups},
+            "state": {
+                p.name: {"updates": self.update_count(p)}
+                | {name: p.place.read(s, copy=True) for name, s in arrays.items()}
+                for p, arrays in zip(self._params, self._state, strict=True)
+            },
+        }
 
-def _take_up(optimizer: Optimizer, state: Mapping[str, Any], hyper: list[dict[str, Any]], guard: Any) -> None:
-    """Load what has been checked."""
-    for group, values in zip(optimizer.groups, hyper, strict=True):
-        group.update(values)
-    t, updates = int(state["t"]), [int(state["state"][p.name]["updates"]) for p in optimizer._params]
-    for p, arrays in zip(optimizer._params, optimizer._state, strict=True):
-        for name, array in arrays.items():
-            given = state["state"][p.name][name]
-            p.place.copy(array, given if isinstance(given, np.ndarray) else as_view(name, given))
-    optimizer._t, optimizer._skipped, optimizer._guard = t, int(state["skipped"]), guard
-    optimizer._missed = tuple(t - count for count in updates)
-    optimizer._updates, optimizer._fast = optimizer._plan.updates(optimizer._missed), None
+    def update_count(self, p: Parameter) -> int:
+        """How many updates a parameter has had."""
+        self._settle()
+        return self._t - self._missed[p.index]
+
+    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> IncompatibleKeys | None:
+        """Take up the state of ``state_dict``; the next step gives the bits it would have given.
+
+        Parameters
+        ----------
+        state : dict
+            From ``state_dict`` of an optimizer with the same rule, groups and parameter names.
+        strict : bool, default True
+            False takes up what both have, by name: parameters, their states, groups, hyperparameters.
+            A parameter that the state lacks keeps its own, and the count of its updates. What both have
+            must fit all the same.
+
+        Returns
+        -------
+        IncompatibleKeys or None
+            With ``strict=False`` the lists ``missing_keys``, of what the state lacks, and
+            ``unexpected_keys``, of what was left of it; as ``"state/w"``.
+
+        Raises
+        ------
+        ValueError
+            If anything does not fit: rule, names, shapes, dtypes, a number where a schedule is.
+            Nothing has changed then.
+        """
+        mine, left, names = self.state_dict(), None, self._names
+        if not strict:
+            state, left = completed(state, mine)
+        check_fits("state", state, mine)
+        guard = self._guard.restored(state["max_norm"])
+        for name, of_one in state["state"].items():
+            if of_one["updates"] > state["t"]:
+                count = of_one["updates"]
+                raise ValueError(f"{name} has {count} updates in the state, expected at most t, {state['t']}")
+        groups = [(group, state["groups"][group["name"]]) for group in self._groups]
+        hyper = [{name: restored(name, group[name], own[name]) for name in names} for group, own in groups]
+        for values in hyper:
+            Group((), "", values, self.ranges).values_at(int(state["t"]))
+        pairs = [(guard.max_norm, state["max_norm"])]
+        for (_, own), values in zip(groups, hyper, strict=True):
+            pairs += [(value, own[name]) for name, value in values.items()]
+        with uninterrupted():
+            load_all([pair for value, own in pairs for pair in stateful(value, own)])
+            self._take_up(state, hyper, guard)
+        return left
+
+    def _take_up(self, state: Mapping[str, Any], hyper: list[dict[str, Any]], guard: Guard) -> None:
+        """Load what has been checked."""
+        for group, values in zip(self._groups, hyper, strict=True):
+            group.update(values)
+        t, updates = int(state["t"]), [int(state["state"][p.name]["updates"]) for p in self._params]
+        for p, arrays in zip(self._params, self._state, strict=True):
+            for name, array in arrays.items():
+                given = state["state"][p.name][name]
+                p.place.copy(array, given if isinstance(given, np.ndarray) else as_view(name, given))
+        self._t, self._skipped, self._guard = t, int(state["skipped"]), guard
+        self._missed = tuple(t - count for count in updates)
+        self._updates, self._fast = self._plan.updates(self._missed), None
+
+    # Copies: tables hold addresses, so a copy makes its own.
+
+    def __copy__(self) -> Self:
+        """An optimizer of these very parameters, with state, counts and hyperparameters of its own."""
+        return copy.deepcopy(self, {id(each): each for each in self._params.containers})
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        left = ("_plan", "_updates", "_fast", "_verdict")
+        kept = {name: value for name, value in self.__dict__.items() if name not in left}
+        return kept | {"_verdict": Known(ONE, self._verdict.norm())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lay_out()
 
 
 def completed(state: Any, mine: Any, where: tuple[Any, ...] = ()) -> tuple[Any, IncompatibleKeys]:
