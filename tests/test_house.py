@@ -584,7 +584,9 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
             assert losses[-1] < losses[0]
     assert not limits
     assert gn.load_checkpoint("run.safetensors", scope["params"], scope["plan"]) == {"epoch": 99}
-    assert scope["average"].keys() == scope["params"].keys()
+    assert scope["ema"].arrays.keys() == scope["params"].keys()
+    assert scope["ema"].t == 1
+    assert scope["net"]["fc1"]["w"].max() < 1.0 - 0.001
     assert scope["opt"].rule is gn.registry.pop("lion")
 
 
