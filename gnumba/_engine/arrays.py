@@ -156,11 +156,7 @@ def read_interface(x: Any) -> tuple[Any, ...]:
     interface = x.__cuda_array_interface__
     address, read_only = interface["data"]
     lies = interface["shape"], interface.get("strides"), interface["typestr"], interface.get("mask")
-    about = getattr(x, "device", None)
-    device = getattr(about, "id", getattr(about, "index", None))
-    if device is None:
-        device = ordinal_of(x, address)
-    return address, read_only, *lies, device, interface.get("stream")
+    return address, read_only, *lies, ordinal_of(x, address), interface.get("stream")
 
 
 def _check_dtype(name: str, x: Array) -> Array:
