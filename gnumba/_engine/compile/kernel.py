@@ -39,11 +39,12 @@ def compiled(
     """The function as machine code, from the disk, or compiled and stored if it is approved of."""
     kernel = dispatcher(fn, target, nogil=nogil)
     cache = KernelCache(kernel)
-    with numba_private.loops_named_apart() as named:
+    is_parallel = target == "parallel"
+    with numba_private.loops_named_apart() if is_parallel else contextlib.nullcontext() as named:
         kernel.compile(signature)
     if not cache.hit:
         approve()
-        if target != "parallel" or named:
+        if named or not is_parallel:
             cache.save()
         else:
             numba_private.parallel_loops.fail("numba does not name them by their hash")
