@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import operator
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,8 +147,8 @@ class Params:
 
     def with_group(self, entry: Any) -> Params:
         """These arrays and those of another group."""
-        made = copy.copy(self)
-        entry = _read_group(entry)
+        made, entry = object.__new__(type(self)), _read_group(entry)
+        made.is_grouped = True
         made.parts = [*self.parts, _part(len(self.parts), entry)]
         _check_unique("the groups' names are", [part.name for part in made.parts])
         made._containers = [*self._containers, entry]
@@ -215,11 +214,6 @@ class Params:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._see()
-
-    def __copy__(self) -> Self:
-        made = object.__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        return made
 
 
 class Parameter:

@@ -6,14 +6,16 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 DEEPEST = 100  # levels
 
 
 def read(params: Any) -> Any:
     """A container as it is; any other iterable as a list, or as a dict if it is of (name, array) pairs."""
-    if is_container(params) or is_array(params) or not isinstance(params, Iterable):
+    if isinstance(params, (list, tuple, Mapping, str, bytes)) or hasattr(params, "shape"):
+        return params
+    if not isinstance(params, Iterable):
         return params
     entries = list(params)
     if not entries or not all(map(_is_named, entries)):
@@ -28,43 +30,48 @@ def _is_named(entry: Any) -> bool:
     return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
 
 
-def is_container(x: Any) -> bool:
-    """Whether arrays are looked for within."""
-    return isinstance(x, (list, tuple, Mapping))
+class Structure(Protocol):
+    """How a container is built, or that there is a single array."""
 
+    paths: list[tuple[Any, ...]]  # keys on the way to each array
+    at: str  # where it is in params, as Python would say it
+    kind: str  # in words
 
-def is_array(x: Any) -> bool:
-    """Whether something is taken for an array, here, where its memory is not looked at yet."""
-    return hasattr(x, "shape") or isinstance(x, (str, bytes))  # text is refused as what it is
+    def fits(self, entry: Any) -> bool:
+        """Whether an entry is of the kind that was here."""
+
+    def held(self, entry: Any) -> tuple[Any, ...]:
+        """Arrays in a container where they were when it was read; ValueError if it has others too."""
+
+    def match(self, where: str, entry: Any) -> tuple[Any, ...]:
+        """Values of an entry that is built alike; ValueError or TypeError for one that is not."""
+
+    def build(self, values: Iterator[Any]) -> Any:
+        """A container that is built alike, of the next values."""
 
 
 class Leaf:
     """Structure of a single array."""
 
-    kind = "an array"
-    at = ""  # where it is in params, as Python would say it
+    kind, at = "an array", ""
 
     def __init__(self, path: tuple[Any, ...]) -> None:
         self.paths = [path]
 
     def fits(self, entry: Any) -> bool:
-        """Whether an entry is of the kind that was here."""
         return True
 
     def held(self, entry: Any) -> tuple[Any, ...]:
-        """Arrays in a container where they were when it was read; ValueError if it has others too."""
         return (entry,)
 
     def match(self, where: str, entry: Any) -> tuple[Any, ...]:
-        """Values of an entry that is built alike; ValueError or TypeError for one that is not."""
         return (entry,)
 
     def build(self, values: Iterator[Any]) -> Any:
-        """A container that is built alike, of the next values."""
         return next(values)
 
 
-class Branch(Leaf):
+class Branch:
     """Structure of a container, of arrays or of containers."""
 
     def __init__(self, path: tuple[Any, ...], keys: Sequence[Any], entries: Iterable[Any]) -> None:
@@ -72,7 +79,6 @@ class Branch(Leaf):
         self.at = "".join(f"[{key!r}]" for key in path)
         self.children = [structure(e, (*path, key)) for key, e in zip(self.keys, entries, strict=True)]
         self.is_flat = all(type(child) is Leaf for child in self.children)
-        super().__init__(path)
         self.paths = [path for child in self.children for path in child.paths]
 
     def _held_below(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -161,9 +167,6 @@ class DictOf(Branch):
 
     def build(self, values: Iterator[Any]) -> Any:
         return {key: child.build(values) for key, child in zip(self.keys, self.children, strict=True)}
-
-
-Structure: TypeAlias = Leaf
 
 
 def structure(container: Any, path: tuple[Any, ...] = ()) -> Structure:
