@@ -263,14 +263,9 @@ class AdaGrad(Adaptive):
     ) -> None:
         hyper = {"lr": lr, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.adagrad,
-            params,
-            hyper,
-            max_norm=max_norm,
-            nonfinite=nonfinite,
-            decay_mask=decay_mask,
-            maximize=maximize,
-        )
+            rules.adagrad, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask, maximize=maximize,
+        )  # fmt: skip
 
 
 class RMSProp(Adaptive):
@@ -331,14 +326,9 @@ class RMSProp(Adaptive):
     ) -> None:
         hyper = {"lr": lr, "decay": decay, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.rmsprop,
-            params,
-            hyper,
-            max_norm=max_norm,
-            nonfinite=nonfinite,
-            decay_mask=decay_mask,
-            maximize=maximize,
-        )
+            rules.rmsprop, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask, maximize=maximize,
+        )  # fmt: skip
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
         return {**hyper, "one_minus_decay": 1.0 - hyper["decay"]}
@@ -432,14 +422,9 @@ class Adam(Moments):
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.adam,
-            params,
-            hyper,
-            max_norm=max_norm,
-            nonfinite=nonfinite,
-            decay_mask=decay_mask,
-            maximize=maximize,
-        )
+            rules.adam, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask, maximize=maximize,
+        )  # fmt: skip
 
 
 class AdamW(Moments):
@@ -500,14 +485,9 @@ class AdamW(Moments):
     ) -> None:
         hyper = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
         super().__init__(
-            rules.adamw,
-            params,
-            hyper,
-            max_norm=max_norm,
-            nonfinite=nonfinite,
-            decay_mask=decay_mask,
-            maximize=maximize,
-        )
+            rules.adamw, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask, maximize=maximize,
+        )  # fmt: skip
 
 
 def _decayed(lr: float, weight_decay: float, decoupled: bool) -> dict[str, float]:
