@@ -281,6 +281,15 @@ def place_of(x: Array) -> Place:
     return place
 
 
+def begin(tables: Iterable[Table], views: Iterable[Array], bound: Iterable[Any] = ()) -> None:
+    """Put the work on tables of any places after what made their arrays: see `Place.begin`."""
+    views, by_place = list(views), dict[Place, list[Table]]()
+    for table in tables:
+        by_place.setdefault(place_of(table.rows[0][0]), []).append(table)
+    for place, members in by_place.items():
+        place.begin(members, views, bound)
+
+
 def make(calls: Iterable[Call]) -> None:
     """Make calls one after another, with no bytecode between them: signals are handled between bytecodes."""
     _exhaust(starmap(operator.call, calls))

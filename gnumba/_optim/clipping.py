@@ -13,7 +13,7 @@ from .._engine.factor import ONE, factor
 from .._engine.launch import launch
 from .._engine.libraries import count_writes
 from .._engine.norm import is_finite
-from .._engine.place import PLAIN, Known, Place, Verdict, place_of
+from .._engine.place import PLAIN, Known, Place, Verdict, begin, place_of
 from .._engine.table import Table
 from .._hyper import LIMIT, restored, value_at
 from .._params import Params
@@ -264,10 +264,9 @@ def _begun(function: Elementwise, arrays: list[Array]) -> list[Table]:
     for x in arrays:
         alike.setdefault((place_of(x), x.dtype), []).append(x)
     columns = len(function.columns)
-    made = {key: Table(function, [(x,) * columns for x in members]) for key, members in alike.items()}
-    for place in {place: None for place, _ in made}:
-        place.begin([table for (at, _), table in made.items() if at is place], arrays)
-    return [*made.values()]
+    made = [Table(function, [(x,) * columns for x in members]) for members in alike.values()]
+    begin(made, arrays)
+    return made
 
 
 def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._engine import checks
 from .._engine.binding import Binding
-from .._engine.place import HOST, Place, Verdict, place_of
+from .._engine.place import HOST, Verdict, begin
 from .._engine.table import PickedRows, Table
 from .._params import Parameter, Params
 from .._rule import Elementwise, Rule
@@ -105,10 +105,7 @@ class Plan:
             p.place.binder(*self._rows[p.index], p.array, p.given, params.memory) for p in params
         ]
         self.place = params[0].place  # of all, where something looks at all
-        self.elsewhere: dict[Place, list[Table]] = {}  # the tables that are not on the host, by their place
-        for table, (p, *_) in self._tables:
-            if p.place is not HOST:
-                self.elsewhere.setdefault(p.place, []).append(table)
+        self.elsewhere = any(p.place is not HOST for p in params)
 
     def updates(self, missed: Sequence[int]) -> list[Update]:
         """The launches of a step, given how many steps each parameter has missed."""
@@ -147,11 +144,8 @@ class Plan:
             bound.views.append(p.check_held(held[k]))
             self._bind_one(p, gradients[k], missed[k], bound)
             k += 1
-        for place, tables in self.elsewhere.items():
-            if bound.sparse:
-                picked = [update.table for update in bound.sparse]
-                tables = tables + [table for table in picked if place_of(table.rows[0][0]) is place]
-            place.begin(tables, bound.views, told)
+        if self.elsewhere:
+            begin(self.tables + [update.table for update in bound.sparse], bound.views, told)
         return bound
 
     def _bind_one(self, p: Parameter, g: Any, missed: int, bound: Bound) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from .._engine.arrays import as_view, empty_like, in_kind_of
 from .._engine.launch import launch
 from .._engine.libraries import increment_versions
-from .._engine.place import HOST
+from .._engine.place import begin
 from .._engine.table import Table
 from .._engine.view import Array
 from .._hyper import FRACTION, fixed, value_at
-from .._params import Parameter, Params
+from .._params import Params
 from .._rule import Elementwise
 from .._signals import uninterrupted
 from .._suggest import Suggesting, no_attribute, suggesting
@@ -28,7 +28,6 @@ from .state import check_fits
 
 __all__ = ["EMA"]
 
-Tables = list[tuple[Table, list[Parameter]]]
 AVERAGED = Elementwise(averaged, ("p", "average"), ("average",), ("delta", "one_minus_delta"))
 EXCHANGED = Elementwise(exchanged, ("p", "average"), ("p", "average"))
 
@@ -153,12 +152,10 @@ class EMA(Suggesting):
             increment_versions([p.given for p in versioned])
         self._run(self._exchanging, np.empty(0), {"_is_swapped": swapped})
 
-    def _run(self, tables: Tables, scalars: Any, after: Mapping[str, Any]) -> None:
+    def _run(self, tables: list[Table], scalars: Any, after: Mapping[str, Any]) -> None:
         """Run a function over all arrays, after the work on them so far; then set attributes: all as one."""
-        for place in {p.place for p in self._params if p.place is not HOST}:
-            views = [as_view(p.name, p.given) for p in self._params]
-            place.begin([table for table, (p, *_) in tables if p.place is place], views)
-        launch([(table, scalars) for table, _ in tables], after=(self.__dict__.update, after))
+        begin(tables, [as_view(p.name, p.given) for p in self._params])
+        launch([(table, scalars) for table in tables], after=(self.__dict__.update, after))
 
     def _check_not_swapped(self, what: str) -> None:
         if self._is_swapped:
@@ -169,8 +166,10 @@ class EMA(Suggesting):
         self._averages = [empty_like(p.given, p.array) for p in self._params]
         for p, average, value in zip(self._params, self._averages, values, strict=True):
             p.place.copy(average, value)
-        self._averaging = self._params.tables(AVERAGED, [self._averages])
-        self._exchanging = self._params.tables(EXCHANGED, [self._averages])
+        self._averaging, self._exchanging = (
+            [table for table, _ in self._params.tables(function, [self._averages])]
+            for function in (AVERAGED, EXCHANGED)
+        )
 
     # State.
 
