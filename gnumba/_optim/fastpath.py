@@ -62,15 +62,9 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
                 correct(optimizer.corrections(t + 1 - missed, hyper), factors)
             make((*sweeps, (attributes.__setitem__, "_t", t + 1)))
             return True
-        values = [group.values_at(t) for group in groups]
-        verdict = guard.judge(plan, NOTHING, gradients, scale, t)
-        if verdict.go is False:
-            attributes.update(_verdict=verdict, _skipped=attributes["_skipped"] + 1)
-            return True
-        by = optimizer._turned(verdict.factor)
-        for update in updates:
-            optimizer._scalars(update, values[update.group], by)
-        make((*sweeps, (attributes.update, {"_t": t + 1, "_verdict": verdict})))
+        verdict = optimizer._decide(NOTHING, gradients, scale)
+        if verdict is not None:
+            make((*sweeps, (attributes.update, {"_t": t + 1, "_verdict": verdict})))
         return True
 
     return step
@@ -89,8 +83,7 @@ def _corrected(optimizer: Optimizer) -> list[tuple[Any, ...]]:
     found = []
     for update in optimizer._updates:
         group = optimizer._groups[update.group]
-        hyper = group.constants if update.decays else group.spared(group.constants)
-        found.append((update.corrected, update.missed, hyper))
+        found.append((update.correct, update.missed, group.taken(group.constants, update.decays)))
     return found
 
 

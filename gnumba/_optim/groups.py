@@ -37,8 +37,10 @@ class Group(MutableMapping[str, Any]):
             self.constants = values
         return values
 
-    def spared(self, values: dict[str, Any]) -> dict[str, Any]:
-        """These values for parameters that do not decay; for one dict one and the same."""
+    def taken(self, values: dict[str, Any], decays: bool) -> dict[str, Any]:
+        """These values as parameters take them that decay or do not; for one dict one and the same."""
+        if decays:
+            return values
         if self._spared[0] is not values:
             self._spared = values, values | {DECAY: 0.0}
         return self._spared[1]
@@ -89,12 +91,16 @@ class Grouped(Suggesting):
     _decay_mask: Any
     _decays: tuple[bool, ...]
     _fast: Any
+    _t: int
+    _settle: Callable[[], None]
+    _grow: Callable[[Params, list[Parameter], tuple[bool, ...]], None]
     complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
     @property
     def t(self) -> int:
         """Steps taken."""
-        raise NotImplementedError
+        self._settle()
+        return self._t
 
     @property
     def rule(self) -> Rule:
@@ -105,10 +111,6 @@ class Grouped(Suggesting):
     def groups(self) -> list[Group]:
         """The groups of parameters, mappings whose hyperparameters may be changed."""
         return self._groups
-
-    def _grow(self, params: Params, added: list[Parameter], decays: tuple[bool, ...]) -> None:
-        """Take up more parameters, the last of these, whichever of them decay."""
-        raise NotImplementedError
 
     def _group(self, k: int, part: Part, hyper: Mapping[str, Any]) -> Group:
         """The group of a part, with these hyperparameters where it has none of its own."""

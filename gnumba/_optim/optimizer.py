@@ -19,8 +19,8 @@ from .._rule import Rule
 from .._typing import Grads, Nonfinite, Number
 from .clipping import Guard
 from .fastpath import fast_step
-from .groups import Grouped, checked_flag, decaying
-from .plan import Plan, Update, first_states
+from .groups import checked_flag, decaying
+from .plan import Bound, Plan, Update, first_states
 from .state import Stateful
 
 __all__ = ["Optimizer"]
@@ -28,7 +28,7 @@ __all__ = ["Optimizer"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Optimizer(Grouped, Stateful):
+class Optimizer(Stateful):
     """Parameters, their state, and a step: the base of all optimizers.
 
     Made by a subclass such as `Adam`, or by ``gnumba.optimizer`` for a rule of your own.
@@ -146,29 +146,37 @@ class Optimizer(Grouped, Stateful):
         self._check_groups()
         held, gradients = self._params.held(), self._params.match("grads", grads)
         bound = self._plan.bind(held, gradients, self._missed)  # held to the end
-        hyper = [group.values_at(self._t) for group in self._groups]
-        verdict = self._guard.judge(self._plan, bound, gradients, scale, self._t)
-        if verdict.go is False:
-            own.update(_verdict=verdict, _skipped=self._skipped + 1)
+        verdict = self._decide(bound, gradients, scale)
+        if verdict is None:
             return
-        by = self._turned(verdict.factor)
-        updates = self._updates + bound.sparse
-        work = [(each.part(), self._scalars(each, hyper[each.group], by)) for each in updates]
+        work = [(each.part(), each.scalars) for each in self._updates + bound.sparse]
         if versioned := self._params.versioned:
             increment_versions([p.given for p in versioned if p not in bound.missing])
         launch(work, verdict, (own.update, self._after(bound.missing, verdict)))
         if not (any(bound) or self._plan.elsewhere):
             own["_fast"] = fast_step(self, scaled)
 
-    def _scalars(self, update: Update, hyper: dict[str, Any], by: Factor) -> Array:
-        """The rule's scalars for this step, and the gradients' factors."""
-        if not update.decays:
-            hyper = self._groups[update.group].spared(hyper)
+    def _decide(self, bound: Bound, gradients: tuple[Any, ...], scale: float) -> Verdict | None:
+        """Fill in the scalars of a step, and its gradients' factor; None for a step that is skipped."""
+        hyper = [group.values_at(self._t) for group in self._groups]
+        verdict = self._guard.judge(self._plan, bound, gradients, scale, self._t)
+        if verdict.go is False:
+            self.__dict__.update(_verdict=verdict, _skipped=self._skipped + 1)
+            return None
+        by = self._turned(verdict.factor)
+        for update in self._updates + bound.sparse:
+            self._fill(update, hyper[update.group], by)
+        return verdict
+
+    def _fill(self, update: Update, hyper: dict[str, Any], by: Factor) -> None:
+        """Set the scalars of an update for this step, and its gradients' factors."""
+        hyper = self._groups[update.group].taken(hyper, update.decays)
         corrections = self.corrections(self._t + 1 - update.missed, hyper)
         pair = by.split(update.table.dtype)
         if update.filled_from is hyper:
-            return update.corrected(corrections, pair)
-        return update.filled(hyper, {**self.constants(hyper), **corrections}, pair)
+            update.correct(corrections, pair)
+        else:
+            update.fill(hyper, {**self.constants(hyper), **corrections}, pair)
 
     def _turned(self, by: Factor) -> Factor:
         """A factor with the sign for ascent."""
@@ -199,12 +207,6 @@ class Optimizer(Grouped, Stateful):
             self.__dict__.update(counted, _pending=None)
 
     @property
-    def t(self) -> int:
-        """Steps taken."""
-        self._settle()
-        return self._t
-
-    @property
     def skipped(self) -> int:
         """Steps that were not taken, for inf or nan in the gradients."""
         self._settle()
@@ -218,6 +220,7 @@ class Optimizer(Grouped, Stateful):
     # Parameters.
 
     def _grow(self, params: Params, added: list[Parameter], decays: tuple[bool, ...]) -> None:
+        """Take up more parameters, the last of these, and which of them decay."""
         self._settle()
         states = first_states(self.rule, added)
         self._params, self._decays = params, self._decays + decays

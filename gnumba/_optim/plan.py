@@ -41,20 +41,19 @@ class Update:
         """The table, with the gradients that are bound now."""
         return self.table if self.rows is None else self.table.only(self.rows)
 
-    def filled(self, hyper: Any, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
-        """The rule's scalars as float64, in its order, and the gradients' factors; TypeError for no number.
+    def fill(self, hyper: Any, scalars: Mapping[str, float], factors: tuple[float, float]) -> None:
+        """Set the rule's scalars, in its order, and the gradients' factors; TypeError for no number.
 
-        ``hyper`` is what they follow from: while it is the same dict, `corrected` will do.
+        ``hyper`` is what they follow from: while it is the same dict, `correct` will do.
         """
         try:
             self._pack(self._memory, 0, *self._of(scalars), *factors)
         except struct.error:
             raise self._no_numbers(scalars) from None
         self.filled_from = hyper
-        return self.scalars
 
-    def corrected(self, scalars: Mapping[str, float], factors: tuple[float, float]) -> Array:
-        """All scalars, some of them and the factors replaced; TypeError for no number."""
+    def correct(self, scalars: Mapping[str, float], factors: tuple[float, float]) -> None:
+        """Replace some of the scalars, and the factors; TypeError for no number."""
         memory, index = self._memory, self._index
         try:
             for name, value in scalars.items():
@@ -63,7 +62,6 @@ class Update:
         except (TypeError, ValueError):
             raise self._no_numbers(scalars) from None
         memory[-2], memory[-1] = factors
-        return self.scalars
 
     def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:
         name = self.table.function.name

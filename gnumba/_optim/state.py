@@ -11,13 +11,12 @@ import numpy as np
 from .._engine.arrays import as_view
 from .._engine.factor import ONE
 from .._engine.place import Known, Verdict
-from .._hyper import Range, load_all, restored, saved, stateful
-from .._params import Parameter, Params
-from .._rule import Rule
+from .._hyper import load_all, restored, saved, stateful
+from .._params import Parameter
 from .._signals import uninterrupted
 from .._tree import outline
 from .clipping import Guard
-from .groups import Group
+from .groups import Group, Grouped
 from .plan import Plan, Update
 
 
@@ -36,24 +35,15 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Stateful:
+class Stateful(Grouped):
     """Base of optimizers: their state as plain data, and copies of them."""
 
-    ranges: Mapping[str, Range]
-    _names: tuple[str, ...]
-    _groups: list[Group]
-    _params: Params
-    _guard: Guard
     _state: list[dict[str, Any]]
     _missed: tuple[int, ...]
     _verdict: Verdict
     _plan: Plan
     _updates: list[Update]
-    _fast: Any
     _lay_out: Callable[[], None]
-    _settle: Callable[[], None]
-    _rule: Rule
-    _t: int
     _skipped: int
 
     def state_dict(self) -> dict[str, Any]:
