@@ -183,10 +183,7 @@ class Optimizer(Stateful):
         return -by if self._flags.get("maximize") else by
 
     def _after(self, missing: list[Parameter], verdict: Verdict) -> dict[str, Any]:
-        """Attributes after a step in which these parameters have no gradient.
-
-        Whether the step is taken may be known only later: see `_settle`.
-        """
+        """Attributes after a step without gradients of these; whether it is taken, `_settle` may hear."""
         if verdict.go is None:
             return {"_verdict": verdict, "_pending": (verdict.later(), missing)}
         return {"_verdict": verdict} | self._taken(missing)
