@@ -3,7 +3,7 @@
 Usage: ``import gnumba as gn``. ``help(gn.Adam)`` says more of `Adam`, and so for every name here.
 
 Optimizers
-    SGD, Momentum, AdaGrad, RMSProp, Adam, AdamW
+    {optimizers}
         ``opt = gn.Adam(params, lr=1e-3)``, then ``opt.step(grads)`` updates params in place.
     Phases, Phase, cold_start
         One optimizer after another.
@@ -15,7 +15,7 @@ Optimizers
         What all of them are.
 
 Activations
-    sigmoid, tanh, relu, leaky_relu, prelu, elu, selu, silu, swish
+    {activations}
         ``y = gn.relu(x)``, ``dx = gn.relu.backward(dy, x)``.
     dropout, alpha_dropout
         The same with a rate and a key; no mask is stored.
@@ -53,6 +53,8 @@ Where the work runs
         The machine, the compiled kernels, compiling ahead of time.
 """
 
+import textwrap
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import elementary, init, rules, schedules
@@ -60,24 +62,15 @@ from ._engine.targets import target_of, use_target
 from ._info import info, inspect, precompile
 from ._io.batches import minibatches
 from ._io.checkpoint import load_checkpoint, save_checkpoint
-from ._nn.activation import (
-    Activation,
-    activation,
-    elu,
-    leaky_relu,
-    prelu,
-    relu,
-    selu,
-    sigmoid,
-    silu,
-    swish,
-    tanh,
-)
+from ._nn import activations as _activations
+from ._nn.activation import Activation, activation
+from ._nn.activations import *  # noqa: F403
 from ._nn.dropout import alpha_dropout, dropout
 from ._nn.torch import torch_function
+from ._optim import optimizers as _optimizers
 from ._optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from ._optim.optimizer import Optimizer
-from ._optim.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, RMSProp
+from ._optim.optimizers import *  # noqa: F403
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows
@@ -88,16 +81,10 @@ from ._version import __version__ as __version__
 
 __all__ = [
     "EMA",
-    "SGD",
     "Activation",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Momentum",
     "Optimizer",
     "Phase",
     "Phases",
-    "RMSProp",
     "Rows",
     "Rule",
     "activation",
@@ -108,32 +95,35 @@ __all__ = [
     "cold_start",
     "dropout",
     "elementary",
-    "elu",
     "global_norm",
     "info",
     "init",
     "inspect",
-    "leaky_relu",
     "load_checkpoint",
     "minibatches",
     "optimizer",
     "precompile",
-    "prelu",
     "registry",
-    "relu",
     "rule",
     "rules",
     "save_checkpoint",
     "schedules",
-    "selu",
-    "sigmoid",
-    "silu",
-    "swish",
-    "tanh",
     "target_of",
     "torch_function",
     "use_target",
 ]
+__all__ += _activations.__all__
+__all__ += _optimizers.__all__
+
+
+def _listed(module: ModuleType) -> str:
+    """The names that a module exports, in the order of their definitions, as lines of the docstring."""
+    names = ", ".join(name for name in vars(module) if name in module.__all__)
+    return textwrap.fill(names, width=100, subsequent_indent=" " * 4)
+
+
+if __doc__ is not None:  # as under ``python -OO``
+    __doc__ = __doc__.format(optimizers=_listed(_optimizers), activations=_listed(_activations))
 
 
 def __dir__() -> list[str]:

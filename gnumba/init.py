@@ -12,6 +12,7 @@ same from one seed.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from numbers import Integral
@@ -22,7 +23,8 @@ import numpy as np
 from ._engine.arrays import as_view, checked_dtype
 from ._engine.place import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
-from ._nn.activation import Activation, elu, leaky_relu, prelu, relu, selu, sigmoid, silu, tanh
+from ._nn import activations
+from ._nn.activation import Activation
 from ._suggest import module_getattr, suggesting
 from ._typing import Number, Seed, Shape
 
@@ -558,25 +560,14 @@ def _haar(gaussian: Array) -> Array:
 # Which goes with which activation.
 
 
-PAIRS: dict[Activation, Callable[..., Any]] = {
-    sigmoid: xavier_normal,
-    tanh: xavier_normal,
-    relu: he_normal,
-    leaky_relu: functools.partial(he_normal, negative_slope=0.01),
-    prelu: he_normal,
-    elu: he_normal,
-    silu: he_normal,
-    selu: lecun_normal,
-}
-
-
 @suggesting
 def for_activation(act: Activation) -> Callable[..., Any]:
     """The initialiser for weights whose sum goes through ``act``.
 
-    ReLU, PReLU, ELU, SiLU: `he_normal`. Leaky ReLU: `he_normal` with its default slope; for another
-    one call what is returned with ``negative_slope``. Sigmoid, tanh: `xavier_normal`. SELU:
-    `lecun_normal`.
+    `he_normal` for ReLU and its kin, `xavier_normal` for functions that saturate on both sides,
+    `lecun_normal` for SELU: the one with which the activation's docstring says to initialise. For
+    Leaky ReLU it has the default slope; for another one call what is returned with
+    ``negative_slope``.
 
     Parameters
     ----------
@@ -591,7 +582,7 @@ def for_activation(act: Activation) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        If it is none of gnumba's own activations.
+        If it is none of gnumba's own activations, or one with which no initialiser goes.
 
     Examples
     --------
@@ -600,9 +591,14 @@ def for_activation(act: Activation) -> Callable[..., Any]:
     True
     >>> weights = gn.init.for_activation(gn.leaky_relu)((64, 32), negative_slope=0.2, rng=0)
     """
-    if not isinstance(act, Activation) or act not in PAIRS:
-        raise ValueError(f"act is {act!r}, expected one of {[known.name for known in PAIRS]}")
-    return PAIRS[act]
+    if not isinstance(act, Activation) or act._init is None:
+        public = (getattr(activations, name) for name in activations.__all__)
+        known = dict.fromkeys(each.name for each in public if each._init is not None)
+        raise ValueError(f"act is {act!r}, expected one of {list(known)}")
+    initialiser: Callable[..., Any] = globals()[act._init]
+    theirs, taken = inspect.signature(act.rule).parameters, inspect.signature(initialiser).parameters
+    shared = {name: theirs[name].default for name in theirs if name in taken}
+    return functools.partial(initialiser, **shared) if shared else initialiser
 
 
 def __dir__() -> list[str]:

@@ -293,7 +293,10 @@ def test_help_is_a_table_of_contents():
     """The docstring lists every public name once, under a heading, and no other."""
     lines = gn.__doc__.split("\n\n", 2)[2].splitlines()
     listed = [
-        n for line in lines if line.startswith("    ") and line[4] != " " for n in line.strip().split(", ")
+        name
+        for line in lines
+        if line.startswith("    ") and line[4] != " "
+        for name in line.strip().rstrip(",").split(", ")
     ]
     assert sorted(listed) == sorted(gn.__all__)
 

@@ -1,44 +1,27 @@
-"""The Activation object, and the table of the public ones."""
+"""The Activation object: a scalar function and its derivative, for arrays."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, Never, overload
+from typing import Any, overload
 
 import numpy as np
 
-from .. import rules
-from .._engine.apply import apply, apply_summed
-from .._engine.arrays import empty_like, operand
+from .._engine.apply import apply
 from .._engine.compile.snapshot import current
 from .._engine.compile.ufunc import ufunc
-from .._engine.place import HOST, Scalars, place_of
-from .._engine.view import broadcast
+from .._engine.place import Scalars
 from .._rule import Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray
 
-__all__ = [
-    "Activation",
-    "activation",
-    "elu",
-    "leaky_relu",
-    "prelu",
-    "relu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "swish",
-    "tanh",
-]
+__all__ = ["Activation", "activation"]
 
 Scalar = Callable[..., Any]
 Array = Any  # whatever operand takes
-PRELU = ("alpha", "x", "out")
 ARRAYS = ("x", "dy", "y", "out")  # what an activation's functions take besides hyperparameters
 
 
@@ -66,6 +49,7 @@ class Activation(Elementwise):
         derivative_from_y: Scalar | None = None,
         *,
         from_y_if: Callable[..., bool] = lambda *hyperparameters: True,
+        init: str | None = None,
         doc: str | None = None,
     ) -> None:
         parameters = _read_signature(fn)
@@ -86,6 +70,7 @@ class Activation(Elementwise):
             _times(derivative_from_y), ("dy", "y"), ("dx",), names, title=title
         )
         self._from_y_if = from_y_if
+        self._init = init
         self.__doc__ = doc or fn.__doc__
 
     @property
@@ -370,259 +355,3 @@ def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[S
         )
     made = scalar_function("derivative", derivative)
     return lambda fn: OwnActivation(scalar_function("the decorated function", fn), made)
-
-
-class PReLU(Activation):
-    """Leaky ReLU whose slope is learned: α is a number, or an array that broadcasts against x."""
-
-    def __init__(self, doc: str) -> None:
-        super().__init__(rules.prelu, rules.leaky_relu_derivative, doc=doc)
-        both = rules.prelu_backward
-        self._by_number = (
-            self,
-            self._derivative,
-            Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",)),
-        )
-        self._summed = Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",), summed=True)
-        self._by_array = (
-            Elementwise(self.fn, ("x", "alpha"), ("y",)),
-            Elementwise(self._derivative.fn, ("x", "alpha"), ("y",)),
-            Elementwise(both, ("dy", "x", "alpha"), ("dx", "share")),
-        )
-
-    @property
-    def functions(self) -> tuple[Elementwise, ...]:
-        """Element-wise functions to compile for one α: f, f′ and the backward rule with the sum of dL/dα."""
-        return (*self._by_number[:2], self._summed)
-
-    @property
-    def functions_on_device(self) -> tuple[Elementwise, ...]:
-        """Functions to compile for a GPU, where each element's share of dL/dα is written, then summed."""
-        return self._by_number
-
-    @overload  # type: ignore[override]
-    def __call__(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
-    @overload
-    def __call__(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
-    def __call__(self, x: Array, alpha: Any = None, *, out: Array = None, **unknown: Never) -> Any:
-        """f(x, α)."""
-        if alpha is None or unknown:  # looked at here, as a wrapper would take a tenth of a short call
-            given = next(iter(unknown), None)
-            raise TypeError("prelu() lacks alpha") if given is None else no_argument("prelu", given, PRELU)
-        (function, _, _), slope, scalars = self._slope(x, alpha)
-        return apply(function, (x, *slope), scalars, out)
-
-    @overload  # type: ignore[override]
-    def derivative(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
-    @overload
-    def derivative(self, x: Any, alpha: Any, *, out: Any = None) -> Any: ...
-    @suggesting
-    def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
-        """∂f/∂x, with the arguments of f."""
-        (_, function, _), slope, scalars = self._slope(x, alpha)
-        return apply(function, (x, *slope), scalars, out)
-
-    @overload  # type: ignore[override]
-    def backward(
-        self, dy: FloatArray, x: Any, alpha: Any, *, y: Any = None, out: Any = None
-    ) -> tuple[FloatArray, Any]: ...
-    @overload
-    def backward(self, dy: Any, x: Any, alpha: Any, *, y: Any = None, out: Any = None) -> tuple[Any, Any]: ...
-    @suggesting
-    def backward(
-        self, dy: Array, x: Array, alpha: Any, *, y: Array = None, out: Array = None
-    ) -> tuple[Any, Any]:
-        """(dL/dx, dL/dα), the latter summed in float64 over the axes that α was broadcast on.
-
-        Parameters
-        ----------
-        dy, x : array
-            dL/dy and the input of the forward pass, of one shape and dtype.
-        alpha : float or array
-            The slope; an array has x's dtype and broadcasts against x.
-        y : array, optional
-            The result of the forward pass; not needed.
-        out : array, optional
-            Where to write dL/dx; may be ``dy``.
-
-        Returns
-        -------
-        tuple of array
-            dL/dx like ``dy``, and dL/dα of α's shape.
-        """
-        (_, _, function), slope, scalars = self._slope(x, alpha)
-        if not slope:  # one number, for which no element's share need be written
-            dx, total = apply_summed(self._summed, (dy, x), scalars, out)
-            if total is not None:
-                return dx, HOST.as_alpha(total, x.dtype, alpha)
-        seen = operand("dy", dy)
-        share = empty_like(dy, seen)
-        dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
-        shape = tuple(np.shape(alpha))
-        axes = None if math.prod(shape) == 1 else _summed_axes(share, shape)
-        return dx, place_of(share).summed(share, axes, x, alpha)
-
-    def _slope(self, x: Array, alpha: Any) -> tuple[Any, tuple[Array, ...], Scalars]:
-        """The functions to use, and α among the arrays or among the scalars."""
-        if type(alpha) is float or isinstance(alpha, Real):
-            return self._by_number, (), self._scalars((alpha,), {})
-        slope, x = operand("alpha", alpha), operand("x", x)
-        if slope.dtype != x.dtype:
-            raise TypeError(f"alpha has dtype {slope.dtype}, expected x's, {x.dtype}")
-        try:
-            spread = broadcast(slope, x.shape)
-        except ValueError:
-            raise ValueError(
-                f"alpha has shape {slope.shape}, expected one that broadcasts to x's, {x.shape}"
-            ) from None
-        if (number := place_of(slope).number(slope)) is not None:
-            return self._by_number, (), number
-        return self._by_array, (spread,), np.empty(0)
-
-
-def _summed_axes(share: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes along which an array of ``shape`` would be broadcast."""
-    lead = share.ndim - len(shape)
-    return tuple(k for k, n in enumerate(share.shape) if k < lead or shape[k - lead] != n)
-
-
-sigmoid = Activation(
-    rules.sigmoid,
-    rules.sigmoid_derivative,
-    rules.sigmoid_derivative_from_y,
-    doc="""Sigmoid, 1/(1 + e⁻ˣ), in (0, 1).
-
-    Strengths: a probability; smooth. Weaknesses: saturates on both sides; not zero-centred.
-    For: binary outputs, gates. Initialise with Xavier. ≤ 3 ulp in float32 and float64.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.sigmoid(np.array([-np.inf, 0.0, np.inf]))
-    array([0. , 0.5, 1. ])
-    """,
-)
-
-tanh = Activation(
-    rules.tanh,
-    rules.tanh_derivative,
-    rules.tanh_derivative_from_y,
-    doc="""Hyperbolic tangent, (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ), in [−1, 1].
-
-    Strengths: zero-centred; smooth. Weaknesses: saturates on both sides.
-    For: recurrent networks, bounded outputs. Initialise with Xavier. ≤ 3 ulp.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.tanh(np.array([-np.inf, 0.0, np.inf]))
-    array([-1.,  0.,  1.])
-    """,
-)
-
-relu = Activation(
-    rules.relu,
-    rules.relu_derivative,
-    doc="""ReLU, max(0, x); its derivative at 0 is 0. Nair & Hinton 2010.
-
-    Strengths: cheap; does not saturate for x > 0. Weaknesses: units that stay below 0 learn no more.
-    For: the default of hidden layers. Initialise with He.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.relu(np.array([-2.0, 0.0, 3.0]))
-    array([0., 0., 3.])
-    """,
-)
-
-leaky_relu = Activation(
-    rules.leaky_relu,
-    rules.leaky_relu_derivative,
-    doc="""Leaky ReLU: x, or negative_slope·x for x ≤ 0. Maas, Hannun & Ng 2013.
-
-    Strengths: no dead units; cheap. Weaknesses: one more number to choose.
-    For: GANs, recurrent networks. ``negative_slope=0.01``, usually 0.01 to 0.3. Initialise with He.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.leaky_relu(np.array([-2.0, 3.0]), 0.5)
-    array([-1.,  3.])
-    """,
-)
-
-prelu = PReLU(
-    """PReLU: x, or αx for x ≤ 0, with a learned α. He et al. 2015, arXiv:1502.01852.
-
-    ``alpha`` is a number or an array that broadcasts against x (one a channel); ``backward``
-    returns (dL/dx, dL/dα).
-
-    Strengths: fits its own slope. Weaknesses: parameters more; keep α out of weight decay with a
-    group of its own. For: deep convolutional networks. α starts at 0.25 as a rule. Initialise with He.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> x, alpha = np.array([[-2.0, 3.0], [-4.0, -6.0]]), np.array([0.5, 0.25])
-    >>> gn.prelu(x, alpha)
-    array([[-1. ,  3. ],
-           [-2. , -1.5]])
-    >>> dx, dalpha = gn.prelu.backward(np.ones((2, 2)), x, alpha)
-    >>> dalpha
-    array([-6., -6.])
-    """
-)
-
-elu = Activation(
-    rules.elu,
-    rules.elu_derivative,
-    rules.elu_derivative_from_y,
-    from_y_if=lambda alpha: alpha >= 0.0,
-    doc="""ELU: x, or α(eˣ − 1) for x < 0, in (−α, ∞). Clevert et al. 2016, arXiv:1511.07289.
-
-    Strengths: mean nearer to 0 than ReLU's; no dead units. Weaknesses: an exponential.
-    For: deep networks without batch normalisation. ``alpha=1.0``, usually 0.5 to 1.5. Initialise
-    with He. ≤ 3 ulp.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.elu(np.array([-np.inf, 3.0]))
-    array([-1.,  3.])
-    """,
-)
-
-selu = Activation(
-    rules.selu,
-    rules.selu_derivative,
-    rules.selu_derivative_from_y,
-    doc="""SELU: λ·ELU with α = 1.67326… and λ = 1.05070…. Klambauer et al. 2017, arXiv:1706.02515.
-
-    Strengths: keeps mean 0 and variance 1 from layer to layer. Weaknesses: only with LeCun normal
-    weights, standardised inputs and alpha dropout. For: deep fully connected networks. ≤ 3 ulp.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.selu(np.array([0.0, 1.0]))
-    array([0.        , 1.05070099])
-    """,
-)
-
-silu = Activation(
-    rules.silu,
-    rules.silu_derivative,
-    doc="""SiLU or Swish, x·σ(x), in [−0.2785, ∞). Ramachandran, Zoph & Le 2017, arXiv:1710.05941.
-
-    Strengths: smooth, not monotonic; often better than ReLU in deep nets. Weaknesses: an exponential.
-    For: deep vision and language networks. Initialise with He. ≤ 3 ulp.
-
-    Examples
-    --------
-    >>> import numpy as np, gnumba as gn
-    >>> gn.silu(np.array([-np.inf, 0.0]))
-    array([-0.,  0.])
-    """,
-)
-swish = silu

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._suggest import suggesting
-from .activation import Activation, PReLU
+from .activation import Activation
 from .dropout import Dropout
+from .prelu import PReLU
 
 __all__ = ["torch_function"]
 
