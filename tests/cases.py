@@ -1,9 +1,11 @@
 """THE table: every optimizer in every variant, every activation, each beside its naive formula."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import reference
@@ -38,13 +40,20 @@ class OptimizerCase:
 
 @dataclass(frozen=True)
 class ActivationCase:
-    """An activation, arguments for it, its formula and that of its derivative."""
+    """An activation, arguments for it, its formula and that of its derivative.
+
+    All but the first three say what is true of the function beyond that; tests of these things pass over a
+    case that leaves them out.
+    """
 
     act: gn.Activation
     formula: Callable[..., Any]
     derivative: Callable[..., Any]
     hyper: dict[str, float] = field(default_factory=dict)
-    max_ulp: float | None = None  # where it is computed by gnumba's elementary functions
+    limits: tuple[float, ...] | None = None  # f(−∞), f(0), f(∞); f′(−∞), f′(0), f′(∞)
+    exact: Callable[..., Any] | None = None  # f of an mpmath number, for an accuracy in ulp
+    max_ulp: float | None = None  # f's, against `exact`
+    scale: float = 0.0  # f is right to roundings of such numbers; 0 says to roundings of f itself
     from_y: bool = False  # backward has a way of its own from y = f(x)
 
     def __str__(self) -> str:
@@ -96,20 +105,95 @@ OPTIMIZERS = [
     OptimizerCase("eps both", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE | L2 | BOTH),
 ]
 
+
+def exact_sigmoid(x):
+    """1/(1 + e⁻ˣ)."""
+    return 1 / (1 + mpmath.exp(-x))
+
+
+def exact_elu(x, alpha=1.0):
+    """x, or α(eˣ − 1)."""
+    return x if x > 0 else alpha * mpmath.expm1(x)
+
+
+def exact_selu(x):
+    """λ·ELU, with more digits than λ and α have in float64."""
+    scale, alpha = map(mpmath.mpf, ("1.0507009873554804934193349852946", "1.6732632423543772848170429916717"))
+    return scale * exact_elu(x, alpha)
+
+
+INF, SELU_LOW = math.inf, -reference.SELU_LAMBDA * reference.SELU_ALPHA
+
 ACTIVATIONS = [
-    ActivationCase(gn.sigmoid, reference.sigmoid, reference.sigmoid_derivative, max_ulp=3, from_y=True),
-    ActivationCase(gn.tanh, reference.tanh, reference.tanh_derivative, max_ulp=3, from_y=True),
-    ActivationCase(gn.relu, reference.relu, reference.relu_derivative),
-    ActivationCase(gn.leaky_relu, reference.leaky_relu, reference.leaky_relu_derivative),
     ActivationCase(
-        gn.leaky_relu, reference.leaky_relu, reference.leaky_relu_derivative, {"negative_slope": 0.3}
+        gn.sigmoid,
+        reference.sigmoid,
+        reference.sigmoid_derivative,
+        limits=(0, 0.5, 1, 0, 0.25, 0),
+        exact=exact_sigmoid,
+        max_ulp=3,
+        from_y=True,
     ),
-    ActivationCase(gn.prelu, reference.prelu, reference.prelu_derivative, {"alpha": 0.25}),
-    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, max_ulp=3, from_y=True),
-    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, {"alpha": 0.7}, max_ulp=3, from_y=True),
-    ActivationCase(gn.elu, reference.elu, reference.elu_derivative, {"alpha": -0.5}, max_ulp=3, from_y=True),
-    ActivationCase(gn.selu, reference.selu, reference.selu_derivative, max_ulp=3, from_y=True),
-    ActivationCase(gn.silu, reference.silu, reference.silu_derivative, max_ulp=3),
+    ActivationCase(
+        gn.tanh,
+        reference.tanh,
+        reference.tanh_derivative,
+        limits=(-1, 0, 1, 0, 1, 0),
+        exact=mpmath.tanh,
+        max_ulp=3,
+        from_y=True,
+    ),
+    ActivationCase(gn.relu, reference.relu, reference.relu_derivative, limits=(0, 0, INF, 0, 0, 1)),
+    ActivationCase(
+        gn.leaky_relu,
+        reference.leaky_relu,
+        reference.leaky_relu_derivative,
+        limits=(-INF, 0, INF, 0.01, 0.01, 1),
+    ),
+    ActivationCase(
+        gn.leaky_relu,
+        reference.leaky_relu,
+        reference.leaky_relu_derivative,
+        {"negative_slope": 0.3},
+        limits=(-INF, 0, INF, 0.3, 0.3, 1),
+    ),
+    ActivationCase(
+        gn.prelu,
+        reference.prelu,
+        reference.prelu_derivative,
+        {"alpha": 0.25},
+        limits=(-INF, 0, INF, 0.25, 0.25, 1),
+    ),
+    *(
+        ActivationCase(
+            gn.elu,
+            reference.elu,
+            reference.elu_derivative,
+            hyper,
+            limits=(-alpha, 0, INF, 0, alpha, 1),
+            exact=exact_elu,
+            max_ulp=3,
+            from_y=True,
+        )
+        for hyper, alpha in [({}, 1.0), ({"alpha": 0.7}, 0.7), ({"alpha": -0.5}, -0.5)]
+    ),
+    ActivationCase(
+        gn.selu,
+        reference.selu,
+        reference.selu_derivative,
+        limits=(SELU_LOW, 0, INF, 0, -SELU_LOW, reference.SELU_LAMBDA),
+        exact=exact_selu,
+        max_ulp=3,
+        from_y=True,
+    ),
+    ActivationCase(
+        gn.silu,
+        reference.silu,
+        reference.silu_derivative,
+        limits=(0, 0, INF, 0, 0.5, 1),
+        exact=lambda x: x * exact_sigmoid(x),
+        max_ulp=3,
+    ),
 ]
 
 

@@ -49,6 +49,11 @@ def dx_of(case, dy, x, **given):
     return result[0] if case.act is gn.prelu else result
 
 
+def having(name, cases=ACTIVATIONS):
+    """Parameter ``case``: those that say this of their function."""
+    return pytest.mark.parametrize("case", [case for case in cases if getattr(case, name)], ids=str)
+
+
 # Against the formulas.
 
 
@@ -57,7 +62,8 @@ def test_follows_its_formula(case, dtype, target):
     """f(x) from the smallest to the largest x."""
     x = arguments(dtype)
     with gn.use_target(target):
-        assert_close(case.act(x, **case.hyper), case.formula(x.astype(np.float64), **case.hyper), dtype)
+        y = case.act(x, **case.hyper)
+    assert_close(y, case.formula(x.astype(np.float64), **case.hyper), dtype, scale=case.scale)
 
 
 @pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
@@ -106,26 +112,6 @@ def test_derivative_is_the_slope(case):
 # Accuracy.
 
 
-def exact(case, x):
-    """f(x) as mpmath has it."""
-    x = mpmath.mpf(float(x))
-    e = mpmath.exp(max(min(x, 10_000), -10_000))
-    match case.act.name:
-        case "sigmoid":
-            return e / (1 + e)
-        case "tanh":
-            return mpmath.tanh(max(min(x, 10_000), -10_000))
-        case "silu":
-            return x * e / (1 + e)
-        case "elu":
-            return x if x > 0 else mpmath.mpf(case.hyper.get("alpha", 1.0)) * mpmath.expm1(x)
-        case "selu":
-            selu_lambda = mpmath.mpf("1.0507009873554804934193349852946")
-            selu_alpha = mpmath.mpf("1.6732632423543772848170429916717")
-            return selu_lambda * (x if x > 0 else selu_alpha * mpmath.expm1(x))
-    raise AssertionError(case.act.name)
-
-
 def ulps(result, truth):
     """How far off in units of the last place; 0 where a subnormal result was flushed to 0."""
     kind = type(result)
@@ -138,72 +124,47 @@ def ulps(result, truth):
     return float(abs(mpmath.mpf(float(result)) - truth) / mpmath.mpf(float(np.spacing(abs(nearest)))))
 
 
-@pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.max_ulp and c.hyper == {}], ids=str)
+@having("max_ulp", one_an_activation())
 def test_accuracy(case, dtype):
     """Against mpmath, over all magnitudes and both signs."""
     x = arguments(dtype)
     with mpmath.workprec(1200):  # the smallest float64 beside 1
-        errors = [ulps(y, exact(case, each)) for each, y in zip(x, case.act(x), strict=True)]
+        errors = [
+            ulps(y, case.exact(mpmath.mpf(float(each)), **case.hyper))
+            for each, y in zip(x, case.act(x, **case.hyper), strict=True)
+        ]
     worst = int(np.argmax(errors))
     assert errors[worst] <= case.max_ulp, f"{errors[worst]} ulp at {x[worst]!r}"
 
 
-@pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.max_ulp], ids=str)
+@having("exact")
 def test_derivative_against_mpmath(case):
     """Differentiated numerically in 50 digits."""
     x = np.array([-30.0, -5.0, -1.5, -1e-3, 1e-3, 0.5, 2.0, 30.0])
     with mpmath.workdps(50):
-        slopes = [float(mpmath.diff(lambda at: _exact_at(case, at), each)) for each in x]
+        slopes = [float(mpmath.diff(lambda at: case.exact(at, **case.hyper), each)) for each in x]
     np.testing.assert_allclose(case.act.derivative(x, **case.hyper), slopes, rtol=1e-14, atol=1e-30)
-
-
-def _exact_at(case, at):
-    """`exact` for an mpmath number."""
-    e = mpmath.exp(at)
-    alpha = mpmath.mpf(case.hyper.get("alpha", 1.0))
-    match case.act.name:
-        case "sigmoid":
-            return e / (1 + e)
-        case "tanh":
-            return mpmath.tanh(at)
-        case "silu":
-            return at * e / (1 + e)
-        case "elu":
-            return at if at > 0 else alpha * (e - 1)
-    return mpmath.mpf(reference.SELU_LAMBDA) * (at if at > 0 else mpmath.mpf(reference.SELU_ALPHA) * (e - 1))
 
 
 # Limits, zeros, nan.
 
-SELU_LOW = -reference.SELU_LAMBDA * reference.SELU_ALPHA
-LIMITS = {  # f(−∞), f(0), f(∞); f′(−∞), f′(0), f′(∞)
-    "sigmoid": (0, 0.5, 1, 0, 0.25, 0),
-    "tanh": (-1, 0, 1, 0, 1, 0),
-    "relu": (0, 0, INF, 0, 0, 1),
-    "leaky_relu": (-INF, 0, INF, 0.01, 0.01, 1),
-    "prelu": (-INF, 0, INF, 0.25, 0.25, 1),
-    "elu": (-1, 0, INF, 0, 1, 1),
-    "selu": (SELU_LOW, 0, INF, 0, -SELU_LOW, reference.SELU_LAMBDA),
-    "silu": (0, 0, INF, 0, 0.5, 1),
-}
 
-
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@having("limits")
 def test_limits(case, dtype):
     """At ±∞ and at 0."""
     x = np.array([-INF, 0.0, INF], dtype)
     values = [*case.act(x, **case.hyper), *case.act.derivative(x, **case.hyper)]
-    np.testing.assert_allclose(values, LIMITS[case.act.name], rtol=np.finfo(dtype).eps)
+    np.testing.assert_allclose(values, case.limits, rtol=np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@having("limits")
 def test_backward_at_the_limits(case):
     """No nan from inf·0, from x or from y."""
     x = np.array([-INF, 0.0, INF], np.float32)
     y = case.act(x, **case.hyper)
     for given in (None, y):
         dx = dx_of(case, np.ones(3, np.float32), x, y=given)
-        np.testing.assert_allclose(dx, LIMITS[case.act.name][3:], rtol=np.finfo(np.float32).eps)
+        np.testing.assert_allclose(dx, case.limits[3:], rtol=np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
@@ -653,24 +614,26 @@ def test_prelu_learns_its_slope(rng):
 # ufuncs.
 
 
+def defaults(act, dtype):
+    """The hyperparameters of an activation, all of which have a default."""
+    return [dtype.type(p.default) for p in list(inspect.signature(act.rule).parameters.values())[1:]]
+
+
 @on_each_target(one_an_activation())
 def test_ufunc_gives_the_same_bits(case, dtype, target):
     """The ``numba.vectorize`` product."""
     x = arguments(dtype, count=50)
-    numbers = [dtype.type(number) for number in case.hyper.values()] or DEFAULTS.get(case.act.name, [])
+    numbers = [dtype.type(number) for number in case.hyper.values()] or defaults(case.act, dtype)
     y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
     assert y.dtype == dtype
     assert_same_bits(y, case.act(x, **case.hyper))
-
-
-DEFAULTS = {"leaky_relu": [0.01], "elu": [1.0]}
 
 
 @on_each_target(one_an_activation())
 def test_ufunc_does_not_warn(case, dtype, target):
     """Neither of nan, nor of what is computed on the way; compiled callers have it as before."""
     x = np.repeat(np.array([NAN, INF, -INF, np.finfo(dtype).max, -np.finfo(dtype).max, 1e-30], dtype), 17)
-    numbers = [dtype.type(number) for number in case.hyper.values()] or DEFAULTS.get(case.act.name, [])
+    numbers = [dtype.type(number) for number in case.hyper.values()] or defaults(case.act, dtype)
     with np.errstate(all="raise"):
         y = case.act.ufunc(target)(x, *map(dtype.type, numbers))
     assert_same_bits(y, case.act(x, **case.hyper))
