@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy, Libcuda
 from judge import assert_same_bits
+from models import assert_equal_states
+from test_memory import Averaged
 from without_numba import needs
 
 import gnumba as gn
@@ -199,6 +201,24 @@ def test_a_skipped_step_leaves_counts_of_parameters_alone():
     assert [s["updates"] for s in opt.state_dict()["state"].values()] == [0] * 5
     opt.step([None, *gradients[1:]])
     assert [s["updates"] for s in opt.state_dict()["state"].values()] == [0, 1, 1, 1, 1]
+
+
+def test_a_skipped_step_leaves_what_scalars_remember():
+    """Each parameter's own memory goes on with its own updates; which steps these are is heard of later."""
+    params = model("float32")
+    there = on_device(params)
+    optimizers = [Averaged(x, nonfinite="skip") for x in (params, there)]
+    for k, bad in enumerate([False, True, False, True, False]):
+        gradients = model("float32", k)
+        gradients[-1][0] = np.nan if bad else 1.0
+        missing = k % 2
+        for opt, given in zip(optimizers, (gradients, on_device(gradients)), strict=True):
+            given[missing] = None
+            opt.step(given)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+    assert_equal_states(*(opt.state_dict() for opt in optimizers))
+    assert optimizers[1].t == 3
 
 
 def test_raise_names_the_gradient_and_changes_nothing():

@@ -39,7 +39,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
         kernel, pieces, first = update.table.ready(target)
         sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))
     known = [(group, group.constants) for group in groups]
-    plain = not (scaled or guard.looks or None in [hyper for _, hyper in known])
+    plain = not (scaled or guard.looks or optimizer.memory or None in [hyper for _, hyper in known])
     corrected = _corrected(optimizer) if plain else []
     held, match = _containers(optimizer._params)
     bind, forced, made_for = plan.binding.bind, forced_target, forced_target()
@@ -62,9 +62,9 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
                 correct(optimizer.corrections(t + 1 - missed, hyper), factors)
             make((*sweeps, (attributes.__setitem__, "_t", t + 1)))
             return True
-        verdict = optimizer._decide(NOTHING, gradients, scale)
-        if verdict is not None:
-            make((*sweeps, (attributes.update, {"_t": t + 1, "_verdict": verdict})))
+        if (decided := optimizer._decide(NOTHING, gradients, scale)) is not None:
+            verdict, memory = decided
+            make((*sweeps, (attributes.update, {"_t": t + 1, "_verdict": verdict, "_memory": memory})))
         return True
 
     return step

@@ -20,8 +20,8 @@ from .._typing import Grads, Nonfinite, Number
 from .clipping import Guard
 from .fastpath import fast_step
 from .groups import checked_flag, decaying
-from .plan import Bound, Plan, Update, first_states
-from .state import Stateful
+from .plan import Bound, Memory, Update, first_states
+from .state import Stateful, remembered
 
 __all__ = ["Optimizer"]
 
@@ -58,6 +58,7 @@ class Optimizer(Stateful):
 
     ranges: Mapping[str, Range] = MappingProxyType({})
     is_corrected = False  # whether there are `corrections`
+    memory: Mapping[str, float] = MappingProxyType({})  # what these remember, and its first values
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Optimizer(Stateful):
         self._flags = {name: checked_flag(name, flag) for name, flag in flags.items()}
         self._t = self._skipped = 0
         self._verdict: Verdict = PLAIN
-        self._pending: tuple[Answer, list[Parameter]] | None = None
+        self._pending: tuple[Answer, list[Parameter], list[Memory]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._given, self._names = dict(hyper), tuple(hyper)  # for all groups
         self._params = Params(params)
@@ -83,8 +84,9 @@ class Optimizer(Stateful):
         self._decay_mask, self._decays = decay_mask, decaying([*self._params], decay_mask, self._names)
         self._guard.check_places(self._params)
         self._state = first_states(self.rule, self._params)
-        self._missed = (0,) * len(self._params)  # steps in which a parameter had no gradient
-        self._lay_out()
+        count = len(self._params)
+        self._missed = (0,) * count  # steps in which a parameter had no gradient
+        self._lay_out(self._first_memories(count))
 
     # What a kind of optimizer adds.
 
@@ -96,13 +98,21 @@ class Optimizer(Stateful):
         """The rule's scalars that follow from the hyperparameters alone."""
         return hyper
 
-    def corrections(self, t: int, hyper: Mapping[str, Any]) -> Mapping[str, float]:
-        """Those that depend on ``t`` too, the number of the update: bias corrections."""
+    def corrections(self, t: int, hyper: Mapping[str, Any], *_: Any, **memory: Any) -> Mapping[str, float]:
+        """Those that depend on ``t`` too, the number of the update: bias corrections.
+
+        Where the class declares a ``memory``, such as ``{"product": 1.0}``, they are given what the
+        parameter's last update left, by name, and return beside the scalars what this one leaves.
+        """
         return {}
 
     def scalars(self, t: int, /, **hyper: Any) -> Mapping[str, float]:
-        """The rule's scalars for a parameter's ``t``-th update (1, 2, …), on the host in float64."""
-        return {**self.constants(hyper), **self.corrections(t, hyper)}
+        """The rule's scalars for a parameter's ``t``-th update (1, 2, …), on the host in float64.
+
+        A memory that is not given has its first value.
+        """
+        memory = {name: hyper.pop(name, first) for name, first in self.memory.items()}
+        return {**self.constants(hyper), **self.corrections(t, hyper, **memory)}
 
     # The step.
 
@@ -146,61 +156,75 @@ class Optimizer(Stateful):
         self._check_groups()
         held, gradients = self._params.held(), self._params.match("grads", grads)
         bound = self._plan.bind(held, gradients, self._missed)  # held to the end
-        verdict = self._decide(bound, gradients, scale)
-        if verdict is None:
+        decided = self._decide(bound, gradients, scale)
+        if decided is None:
             return
+        verdict, memory = decided
         work = [(each.part(), each.scalars) for each in self._updates + bound.sparse]
         if versioned := self._params.versioned:
             increment_versions([p.given for p in versioned if p not in bound.missing])
-        launch(work, verdict, (own.update, self._after(bound.missing, verdict)))
+        launch(work, verdict, (own.update, self._after(bound.missing, verdict, memory)))
         if not (any(bound) or self._plan.elsewhere):
             own["_fast"] = fast_step(self, scaled)
 
-    def _decide(self, bound: Bound, gradients: tuple[Any, ...], scale: float) -> Verdict | None:
-        """Fill in the scalars of a step, and its gradients' factor; None for a step that is skipped."""
+    def _decide(
+        self, bound: Bound, gradients: tuple[Any, ...], scale: float
+    ) -> tuple[Verdict, list[Memory]] | None:
+        """Fill in the scalars of a step, and its gradients' factor, and what their memory is after it.
+
+        None for a step that is skipped.
+        """
         hyper = [group.values_at(self._t) for group in self._groups]
         verdict = self._guard.judge(self._plan, bound, gradients, scale, self._t)
         if verdict.go is False:
             self.__dict__.update(_verdict=verdict, _skipped=self._skipped + 1)
             return None
         by = self._turned(verdict.factor)
-        for update in self._updates + bound.sparse:
-            self._fill(update, hyper[update.group], by)
-        return verdict
+        left = [
+            self._fill(update, hyper[update.group], memory, by)
+            for update, memory in zip(self._updates, self._memory, strict=True)
+        ]
+        for update in bound.sparse:
+            of_its_table = next(k for k, each in enumerate(self._updates) if update.members <= each.members)
+            self._fill(update, hyper[update.group], self._memory[of_its_table], by)
+        return verdict, left
 
-    def _fill(self, update: Update, hyper: dict[str, Any], by: Factor) -> None:
-        """Set the scalars of an update for this step, and its gradients' factors."""
+    def _fill(self, update: Update, hyper: dict[str, Any], memory: Memory, by: Factor) -> Memory:
+        """Set the scalars of an update for this step, and its gradients' factors; what it leaves."""
         hyper = self._groups[update.group].taken(hyper, update.decays)
-        corrections = self.corrections(self._t + 1 - update.missed, hyper)
+        corrections = self.corrections(self._t + 1 - update.missed, hyper, **memory)
         pair = by.split(update.table.dtype)
         if update.filled_from is hyper:
             update.correct(corrections, pair)
         else:
             update.fill(hyper, {**self.constants(hyper), **corrections}, pair)
+        return remembered(memory, corrections) if memory else memory
 
     def _turned(self, by: Factor) -> Factor:
         """A factor with the sign for ascent."""
         return -by if self._flags.get("maximize") else by
 
-    def _after(self, missing: list[Parameter], verdict: Verdict) -> dict[str, Any]:
+    def _after(self, missing: list[Parameter], verdict: Verdict, left: list[Memory]) -> dict[str, Any]:
         """Attributes after a step without gradients of these; whether it is taken, `_settle` may hear."""
         if verdict.go is None:
-            return {"_verdict": verdict, "_pending": (verdict.later(), missing)}
-        return {"_verdict": verdict} | self._taken(missing)
+            return {"_verdict": verdict, "_pending": (verdict.later(), missing, left)}
+        return {"_verdict": verdict} | self._taken(missing, left)
 
-    def _taken(self, missing: list[Parameter]) -> dict[str, Any]:
-        """Attributes that count a step."""
+    def _taken(self, missing: list[Parameter], left: list[Memory]) -> dict[str, Any]:
+        """Attributes that count a step, after which launches have these memories."""
         if not missing:
-            return {"_t": self._t + 1}
+            return {"_t": self._t + 1, "_memory": left}
         without = {p.index for p in missing}
         missed = tuple(count + (k in without) for k, count in enumerate(self._missed))
-        return {"_t": self._t + 1, "_missed": missed, "_updates": self._plan.updates(missed)}
+        before, after = self._memories(self._memory), self._memories(left)
+        memories = [before[k] if k in without else after[k] for k in range(len(missed))]
+        return {"_t": self._t + 1} | self._launched(missed, memories)
 
     def _settle(self) -> None:
         """Count the previous step as taken or skipped, which may have to be waited for."""
         if self._pending:
-            go, missing = self._pending
-            counted = self._taken(missing) if go.read() else {"_skipped": self._skipped + 1}
+            go, missing, left = self._pending
+            counted = self._taken(missing, left) if go.read() else {"_skipped": self._skipped + 1}
             self.__dict__.update(counted, _pending=None)
 
     @property
@@ -220,11 +244,7 @@ class Optimizer(Stateful):
         """Take up more parameters, the last of these, and which of them decay."""
         self._settle()
         states = first_states(self.rule, added)
+        memories = self._memories(self._memory) + self._first_memories(len(added))
         self._params, self._decays = params, self._decays + decays
         self._state, self._missed = self._state + states, self._missed + (self._t,) * len(added)
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Make the tables anew."""
-        self._plan = Plan(self._compiled_rule, self._params, self._state, self._decays)
-        self._updates, self._fast = self._plan.updates(self._missed), None
+        self._lay_out(memories)

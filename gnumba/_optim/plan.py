@@ -19,17 +19,21 @@ from .rows import Rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 State = Mapping[str, Array]
+Memory = dict[str, float]  # what a parameter's last update left for the scalars of its next
 
 
 class Update:
-    """One launch: a table, or the subset of its rows that have missed as many steps, and its scalars.
+    """One launch: a table, or the subset of its rows whose scalars are the same, and these.
 
-    Bias correction differs between parameters that have had different numbers of updates, decay between
-    those that ``decay_mask`` lets decay and others.
+    Bias correction differs between parameters that have had different numbers of updates, what scalars
+    remember between those with other pasts, decay between those that ``decay_mask`` lets decay and others.
     """
 
-    def __init__(self, table: Table, rows: set[int] | None, group: int, decays: bool, missed: int) -> None:
-        self.table, self.rows, self.group, self.decays, self.missed = table, rows, group, decays, missed
+    def __init__(
+        self, table: Table, members: set[int], rows: set[int] | None, group: int, decays: bool, missed: int
+    ) -> None:
+        self.table, self.members, self.rows = table, members, rows  # members: indices of parameters
+        self.group, self.decays, self.missed = group, decays, missed
         names = table.function.scalars
         self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 2}d").pack_into
         self.scalars = np.empty(len(names) + 2)
@@ -105,16 +109,17 @@ class Plan:
         self.place = params[0].place  # of all, where something looks at all
         self.elsewhere = any(p.place is not HOST for p in params)
 
-    def updates(self, missed: Sequence[int]) -> list[Update]:
-        """The launches of a step, given how many steps each parameter has missed."""
+    def updates(self, missed: Sequence[int], memories: Sequence[Memory]) -> list[Update]:
+        """The launches of a step, given how many steps each parameter has missed, and its memory."""
         made = []
         for table, members in self._tables:
-            first = members[0]
-            counts = sorted({missed[p.index] for p in members})
-            for count in counts:
-                rows = {row for row, p in enumerate(members) if missed[p.index] == count}
-                chosen = rows if len(counts) > 1 else None
-                made.append(Update(table, chosen, first.group, self._decays[first.index], count))
+            alike: dict[Any, set[int]] = {}
+            for row, p in enumerate(members):
+                alike.setdefault((missed[p.index], *memories[p.index].values()), set()).add(row)
+            for (count, *_), rows in sorted(alike.items()):
+                indices, first = {members[row].index for row in rows}, members[0]
+                chosen = rows if len(alike) > 1 else None
+                made.append(Update(table, indices, chosen, first.group, self._decays[first.index], count))
         return made
 
     def bind(self, held: tuple[Any, ...], gradients: tuple[Any, ...], missed: Sequence[int]) -> Bound:
@@ -158,7 +163,7 @@ class Plan:
             bound.views.append(g)
             if rows.size:
                 picked = PickedRows(self._function, (p.array, g, *self._states[p.index].values()), rows)
-                bound.sparse.append(Update(picked, None, p.group, self._decays[p.index], missed))
+                bound.sparse.append(Update(picked, {p.index}, None, p.group, self._decays[p.index], missed))
         else:
             g = checks.check_gradient(p.name, g, p.array)
             self.params.memory.check_clear(p.name, g)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy as np
 from .._engine.arrays import as_view
 from .._engine.factor import ONE
 from .._engine.place import Known, Verdict
-from .._hyper import load_all, restored, saved, stateful
+from .._hyper import ANY, load_all, number, restored, saved, stateful
 from .._params import Parameter
+from .._rule import Rule
 from .._signals import uninterrupted
 from .._tree import outline
 from .clipping import Guard
 from .groups import Group, Grouped
-from .plan import Plan, Update
+from .plan import Memory, Plan, Update
 
 
 class IncompatibleKeys(NamedTuple):
@@ -38,13 +39,36 @@ class IncompatibleKeys(NamedTuple):
 class Stateful(Grouped):
     """Base of optimizers: their state as plain data, and copies of them."""
 
+    memory: Mapping[str, float]
+    _compiled_rule: Rule
     _state: list[dict[str, Any]]
     _missed: tuple[int, ...]
+    _memory: list[Memory]  # one of each launch in _updates
     _verdict: Verdict
     _plan: Plan
     _updates: list[Update]
-    _lay_out: Callable[[], None]
     _skipped: int
+
+    def _lay_out(self, memories: Sequence[Memory]) -> None:
+        """Make the tables anew, for parameters with these memories."""
+        self._plan = Plan(self._compiled_rule, self._params, self._state, self._decays)
+        self.__dict__.update(self._launched(self._missed, memories), _fast=None)
+
+    def _launched(self, missed: tuple[int, ...], memories: Sequence[Memory]) -> dict[str, Any]:
+        """Attributes for parameters that have missed so many steps and have these memories."""
+        updates = self._plan.updates(missed, memories)
+        memory = [memories[min(update.members)] for update in updates]
+        return {"_missed": missed, "_updates": updates, "_memory": memory}
+
+    def _first_memories(self, count: int) -> list[Memory]:
+        """Those of so many parameters that have had no update."""
+        return [{name: float(first) for name, first in self.memory.items()}] * count
+
+    def _memories(self, of_launches: Sequence[Memory]) -> list[Memory]:
+        """The memory of each parameter."""
+        pairs = zip(self._updates, of_launches, strict=True)
+        found = {index: memory for update, memory in pairs for index in update.members}
+        return [found[index] for index in range(len(self._params))]
 
     def state_dict(self) -> dict[str, Any]:
         """A plain dict of copies: steps, hyperparameters, and each parameter's state by its name.
@@ -54,8 +78,8 @@ class Stateful(Grouped):
         dict
             ``{"rule": name, "t": steps, "skipped": steps, "max_norm": value,
             "groups": {name: {hyperparameter: value}},
-            "state": {parameter: {"updates": count, state name: array}}}``. A hyperparameter with
-            a schedule holds the schedule's own ``state_dict()``, or None.
+            "state": {parameter: {"updates": count, memory name: number, state name: array}}}``. A
+            hyperparameter with a schedule holds the schedule's own ``state_dict()``, or None.
         """
         self._settle()
         names, max_norm = self._names, self._guard.max_norm
@@ -67,8 +91,11 @@ class Stateful(Grouped):
             "groups": {g["name"]: {name: saved(g[name]) for name in names} for g in self._groups},
             "state": {
                 p.name: {"updates": self.update_count(p)}
+                | memory
                 | {name: p.place.read(s, copy=True) for name, s in arrays.items()}
-                for p, arrays in zip(self._params, self._state, strict=True)
+                for p, arrays, memory in zip(
+                    self._params, self._state, self._memories(self._memory), strict=True
+                )
             },
         }
 
@@ -131,9 +158,12 @@ class Stateful(Grouped):
             for name, array in arrays.items():
                 given = state["state"][p.name][name]
                 p.place.copy(array, given if isinstance(given, np.ndarray) else as_view(name, given))
-        self._t, self._skipped, self._guard = t, int(state["skipped"]), guard
-        self._missed = tuple(t - count for count in updates)
-        self._updates, self._fast = self._plan.updates(self._missed), None
+        memories = [
+            {name: float(state["state"][p.name][name]) for name in memory}
+            for p, memory in zip(self._params, self._memories(self._memory), strict=True)
+        ]
+        self._t, self._skipped, self._guard, self._fast = t, int(state["skipped"]), guard, None
+        self.__dict__.update(self._launched(tuple(t - count for count in updates), memories))
 
     # Copies: tables hold addresses, so a copy makes its own.
 
@@ -145,11 +175,19 @@ class Stateful(Grouped):
         self._settle()
         left = ("_plan", "_updates", "_fast", "_verdict")
         kept = {name: value for name, value in self.__dict__.items() if name not in left}
-        return kept | {"_verdict": Known(ONE, self._verdict.norm())}
+        memories = self._memories(self._memory)
+        return kept | {"_verdict": Known(ONE, self._verdict.norm()), "_memory": memories}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lay_out()
+        self._lay_out(self._memory)
+
+
+def remembered(memory: Memory, scalars: Mapping[str, Any]) -> Memory:
+    """The new values among the scalars; ValueError or TypeError if one is missing or no number."""
+    if missing := [name for name in memory if name not in scalars]:
+        raise ValueError(f"scalars are {list(scalars)}, expected the new {missing[0]} too, which is a memory")
+    return {name: number(f"the new {name}", scalars[name], ANY) for name in memory}
 
 
 def completed(state: Any, mine: Any, where: tuple[Any, ...] = ()) -> tuple[Any, IncompatibleKeys]:
@@ -198,5 +236,7 @@ def check_fits(where: str, state: Any, mine: Any) -> None:
     elif isinstance(mine, str):
         if state != mine:
             raise ValueError(f"{where} is {state!r}, expected {mine!r}")
+    elif isinstance(mine, float):
+        number(where, state, ANY)
     elif not isinstance(state, (int, np.integer)) or state < 0:
         raise ValueError(f"{where} is {state!r}, expected a count")
