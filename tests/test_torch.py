@@ -103,6 +103,16 @@ def test_functional_transforms_are_refused():
             transform(lambda x: gn.relu(x).sum())(tensor())
 
 
+def test_deleted_jax_arrays_are_refused():
+    """JAX asked for the platform of one ends Python."""
+    jax = pytest.importorskip("jax")
+    x, optimizer = jax.numpy.ones(3) + 1.0, gn.SGD(np.zeros(3, np.float32))
+    x.delete()
+    for use in (gn.relu, optimizer.step, lambda x: gn.global_norm([x])):
+        with pytest.raises(TypeError, match="has been deleted"):
+            use(x)
+
+
 def test_jax_tracers_are_refused():
     """One sentence for jit, grad and vmap."""
     jax = pytest.importorskip("jax")

@@ -105,7 +105,7 @@ class _Exported:
 
 
 def _view_jax(x: Any) -> Array | None:
-    if x.platform() != "cpu":
+    if x.is_deleted() or x.platform() != "cpu":  # of a deleted one, platform() ends Python
         return None
     view = np.asarray(x)
     return None if view.flags.owndata else view  # gathered from several devices
