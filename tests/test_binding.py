@@ -1,7 +1,10 @@
 """Gradients and parameters off the fast path: among others, from step to step, on any Python."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from cases import one_a_class, one_an_activation
 
 import gnumba as gn
-from gnumba._engine import apply, checks, flat, objects
+from gnumba._engine import apply, binding, checks, flat, objects
 
 SHAPES = [(4, 6), (3, 5), (40,), (1,), (2, 3, 4), (7, 2)]
 
@@ -251,3 +254,100 @@ def test_scalars_that_are_no_numbers():
         optimizer.step(np.ones(3))
     assert optimizer.t == 1
     np.testing.assert_array_equal(p, np.ones(3))
+
+
+# JAX's arrays.
+
+
+@pytest.fixture
+def jax():
+    return pytest.importorskip("jax")
+
+
+def test_jax_gradients_tell_where_they_lie(jax, monkeypatch):
+    """From the second step on none is given a view of, nor held longer than the step."""
+    shapes = [*SHAPES, (), (5, 1), (1, 4, 1), (300, 200)]
+    ours, expected = ([gradient(shape, k) for k, shape in enumerate(shapes)] for _ in range(2))
+    optimizers = gn.Adam(ours, lr=0.1), gn.Adam(expected, lr=0.1)
+    for step in range(4):
+        if step == 1:
+            monkeypatch.setattr(binding, "viewer_of", None)
+            monkeypatch.setattr(checks, "check_gradient", None)
+        gradients = [gradient(shape, 100 * step + k) for k, shape in enumerate(shapes)]
+        arrays = [jax.numpy.asarray(g) for g in gradients]
+        counts = [sys.getrefcount(g) for g in arrays]
+        optimizers[0].step(arrays)
+        optimizers[1].step(gradients)
+        assert counts == [sys.getrefcount(g) for g in arrays]
+    for p, q in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_jax_gradients_that_are_still_computed(jax):
+    """Are waited for."""
+    p, product = np.zeros((1000, 1000), np.float32), jax.jit(lambda x: x @ x @ x @ x)
+    optimizer = gn.SGD(p, lr=1.0)
+    for k in range(4):
+        before, x = p.copy(), jax.numpy.asarray(gradient(p.shape, k))
+        optimizer.step(g := product(x))
+        np.testing.assert_array_equal(p, before - np.asarray(g))
+
+
+def test_jax_gradients_that_do_not_fit(jax):
+    """Or that are gone: refused, after ordinary ones and among them, and nothing has changed."""
+    p = [np.zeros((3, 4), np.float32), np.zeros((2,), np.float32)]
+    optimizer, good = gn.SGD(p, lr=1.0), [jax.numpy.ones((3, 4)), jax.numpy.ones(2)]
+    optimizer.step(good)
+    optimizer.step(good)
+    with jax.enable_x64(True):
+        double = jax.numpy.ones(2, "f8")
+    names = ("int32", "uint32", "bfloat16", "float16", "bool")
+    bad = [jax.numpy.ones(2, name) for name in names] + [double]
+    gone = jax.numpy.ones(2) + 1
+    gone.delete()
+    for error, message, each in (
+        (TypeError, "has dtype", bad),
+        (ValueError, "has shape", [jax.numpy.ones(3), jax.numpy.ones((1, 2)), jax.numpy.ones(())]),
+        (TypeError, "has been deleted", [gone]),
+    ):
+        for g in each:
+            count = sys.getrefcount(g)
+            with pytest.raises(error, match=f"gradient of 1 .*{message}"):
+                optimizer.step([good[0], g])
+            optimizer.step(good)
+            assert sys.getrefcount(g) == count
+    assert (p[1] == -optimizer.t).all()
+    assert (p[0] == -optimizer.t).all()
+
+
+def test_jax_gradients_of_a_parameter_with_another_layout(jax):
+    """Are walked by their strides, in the midst of others."""
+    p = [np.asfortranarray(gradient((3, 4), 0)), gradient((5,), 1)]
+    before, optimizer = [x.copy() for x in p], gn.SGD(p, lr=1.0)
+    for k in range(3):
+        gradients = [gradient(x.shape, k) for x in p]
+        optimizer.step([jax.numpy.asarray(g) for g in gradients])
+        before = [x - g for x, g in zip(before, gradients, strict=True)]
+    for x, y in zip(p, before, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_jax_gradients_on_several_devices(jax):
+    """Are refused, before and after others; those on another one are taken as on the first."""
+    program = """
+import jax, numpy as np, gnumba as gn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+first, other = jax.devices()
+apart = NamedSharding(Mesh([first, other], "k"), PartitionSpec("k"))
+p = np.zeros(8, "f4")
+optimizer = gn.SGD(p, lr=1.0)
+for where in (apart, first, other, apart, first, apart, other):
+    try:
+        optimizer.step(jax.device_put(jax.numpy.arange(8.0), where))
+        assert where is not apart
+    except TypeError:
+        assert where is apart
+assert (p == -4.0 * np.arange(8)).all(), p
+"""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | flags, check=True)

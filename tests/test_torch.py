@@ -349,9 +349,10 @@ GRADIENTS = {
 
 @pytest.fixture(params=["as they describe themselves", "by views", "by DLPack alone"])
 def described(request, monkeypatch):
-    """This PyTorch, and one that does not describe its tensors, nor exports them to be written."""
+    """Libraries that describe their arrays, those that do not, and do not export them to be written."""
     if request.param != "as they describe themselves":
         monkeypatch.setattr(binding, "exporter", lambda kind: 0)
+        monkeypatch.setattr(binding, "is_readable", lambda: False)
     if request.param == "by DLPack alone":
         monkeypatch.setattr(libraries, "_torch_export", lambda: None)
 

@@ -12,19 +12,21 @@ from numba import types
 
 from . import objects
 from .arrays import reader
+from .buffers import is_readable, lent_like
 from .checks import Updated
 from .compile.cache import own_symbol
 from .compile.kernel import Kernel, compiled
 from .compile.specialize import OPTIONS
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
 from .lanes import listed
-from .libraries import class_of, has_host_view, viewer_of
+from .libraries import class_of, has_host_view, is_jax, viewer_of
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .table import Table
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KNOWN, PLAN = (0,) * 7, (0,) * 6  # as many numbers as there are of a parameter, and of a plan
 COUNT = DL_TENSOR  # where in memory it stands behind one
+LENT = 1  # in place of an exporter: arrays that tell in a buffer where they lie
 
 
 class Binding:
@@ -38,6 +40,7 @@ class Binding:
         self._bounds = [np.array(bounds, np.int64) for bounds in memory.bounds]
         self._lies = {k: _lies(x) for k, x in enumerate(self._given) if known[k][0] == id(self._views[k])}
         self._kinds: tuple[type, ...] = ()  # of gradients that describe themselves
+        self._negatable: tuple[type, ...] = ()  # PyTorch's of them
         self._exporters = np.zeros(DL_TENSOR // WORD + 1, np.int64)  # see `exporter_of`
         self._seen_first = False  # whether the last step's gradients began with one to be given a view of
         self._set_plan()
@@ -59,7 +62,7 @@ class Binding:
         """
         if not objects.READABLE:
             return k
-        if k == 0 and self._kinds:
+        if k == 0 and self._negatable:
             self._choose_exporters(gradients)
         if k > 0 or not self._seen_first:
             k = binder()(self._plan_at, id(held), id(gradients), k)
@@ -85,18 +88,19 @@ class Binding:
 
     def _learn(self, kind: type) -> bool:
         """Whether gradients of a type turn out to describe themselves."""
-        if kind in self._kinds or not (function := exporter(kind)):
+        if kind in self._kinds or not (function := _describer(kind)):
             return False
         self._kinds += (kind,)
+        self._negatable += (kind,) if function != LENT else ()
         self._exporters = np.append(self._exporters, [id(kind), function])
         self._set_plan()
         return True
 
     def _choose_exporters(self, gradients: tuple[Any, ...]) -> None:
         """None for a step with a tensor whose negative bit is set, of which its description says nothing."""
-        kinds = self._kinds
+        kinds = self._negatable
         negative = any(type(g) in kinds and g.is_neg() for g in gradients)
-        self._exporters[COUNT // WORD] = 0 if negative else len(kinds)
+        self._exporters[COUNT // WORD] = 0 if negative else len(self._kinds)
 
     def _is_foreign(self, k: int, g: Any) -> bool:
         """Whether the compiled call has to be given a view of a gradient, or of its parameter."""
@@ -120,6 +124,11 @@ class Binding:
                 if viewer is not None and (view := viewer(g)) is not None:
                     seen[j] = view
         return tuple(parameters), tuple(seen)
+
+
+def _describer(kind: type) -> int:
+    """How gradients of a type describe themselves: an exporter, or LENT; 0 if they do not."""
+    return exporter(kind) or (LENT if is_jax(kind) and is_readable() else 0)
 
 
 def _known(table: Table, row: int, array: Array, given: Any, view: Array) -> tuple[int, ...]:
@@ -199,7 +208,9 @@ def _bind(plan, held, gradients, k):
         ):
             break
         exported = exporter_of(exporters, g)
-        if exported != 0:
+        if exported == LENT:
+            low = lent_like(g, view)
+        elif exported != 0:
             low = address_like(exported, g, view, code, itemsize, exporters)
         else:
             low = word(g + DATA) if same_kind(g, view) and same_layout(g, view) else 0

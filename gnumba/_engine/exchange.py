@@ -69,7 +69,9 @@ def _export(typing, function, x, out):
 
 
 @intrinsic
-def _clear_exception(typing):
+def clear_exception(typing):
+    """Forget the Python exception that there is."""
+
     def generate(context, builder, signature, args):
         kind = ir.FunctionType(ir.VoidType(), [])
         builder.call(declared(builder, kind, "PyErr_Clear"), [])
@@ -86,7 +88,7 @@ def address_like(function, x, view, code, itemsize, out):
     ``out`` is memory for a DLTensor, ``code`` the array's dtype in one.
     """
     if _export(function, x, out) != 0:
-        _clear_exception()
+        clear_exception()
         return 0
     if half(out + DL_DEVICE) != ON_CPU or half(out + DL_DTYPE) != code:
         return 0

@@ -57,8 +57,13 @@ def has_host_view(x: Any) -> bool:
 def _viewer(kind: Any) -> Callable[[Any], Array | None] | None:
     if _is_tensor(kind):
         return _view_torch
-    is_array = _library(kind) == "jaxlib" and issubclass(kind, sys.modules["jax"].Array)
-    return _view_jax if is_array else None  # tracers come from jax itself, and have no values
+    return _view_jax if is_jax(kind) else None
+
+
+@functools.cache
+def is_jax(kind: Any) -> bool:
+    """Whether a type is that of JAX's arrays; tracers come from jax itself, and have no values."""
+    return _library(kind) == "jaxlib" and issubclass(kind, sys.modules["jax"].Array)
 
 
 def is_tensor(x: Any) -> bool:

@@ -25,7 +25,7 @@ HEADER, WORD = object.__basicsize__, 8
 TYPE = HEADER - WORD
 ITEMS = tuple.__basicsize__
 DATA, NDIM, SHAPE, STRIDES, BASE, DTYPE, FLAGS = range(HEADER, HEADER + 7 * WORD, WORD)
-BYTE_ORDER, TYPE_NUMBER = HEADER + WORD + 2, HEADER + WORD + 4  # of a dtype
+LETTER, BYTE_ORDER, TYPE_NUMBER = HEADER + WORD + 1, HEADER + WORD + 2, HEADER + WORD + 4  # of a dtype
 SWAPPED = ord(">" if sys.byteorder == "little" else "<")
 C_ORDER, WRITEABLE = 0x0001, 0x0400
 DENSE = C_ORDER | 0x0002  # or Fortran order
@@ -50,8 +50,8 @@ def _readable() -> bool:
 def _dtype_readable(name: str) -> bool:
     """Whether a dtype lies in memory as this file says."""
     dtype = np.dtype(name)
-    order = ctypes.c_char.from_address(id(dtype) + BYTE_ORDER).value.decode()
-    return (_half(id(dtype) + TYPE_NUMBER), order) == (dtype.num, dtype.byteorder)
+    letters = ctypes.string_at(id(dtype) + LETTER, 2).decode()
+    return (_half(id(dtype) + TYPE_NUMBER), letters) == (dtype.num, dtype.char + dtype.byteorder)
 
 
 def _flagged(a: np.ndarray) -> tuple[np.ndarray, ...]:
