@@ -1,9 +1,21 @@
 """Fixtures common to all tests."""
 
+import gc
+
 import numpy as np
 import pytest
 
 collect_ignore = ["typing_user.py"]  # a script for type checkers: it does what they must refuse
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_collections():
+    """Collections of garbage look through what the tests of a module make, not through all there is.
+
+    Compilers and other libraries hold some million objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -805,6 +805,7 @@ def test_blocks_are_as_many_as_the_work_wants(cuda, monkeypatch):
 @pytest.fixture
 def library(monkeypatch, request):
     """A fake of ``cuda.bindings.driver``; parameters are its own."""
+    gc.freeze()  # collections are of what the test makes, not of all that numba and others hold
     made = Libcuda(**getattr(request, "param", {}))
     bindings = types.ModuleType("cuda.bindings")
     bindings.driver = made

@@ -1,13 +1,12 @@
 """Where gnumba finds itself: one CPU, a container's quota, no home, no compiler, a disk."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run
 
 import gnumba as gn
 from gnumba import __main__ as command
@@ -15,22 +14,12 @@ from gnumba import _info
 from gnumba._engine import host, threads
 from gnumba._engine.compile import cache
 
-ROOT = Path(gn.__file__).parent.parent
 HAS_MASK = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity masks here")
 
 
-def python(code, *, cpu=None, timeout=100, drop=(), **environment):
-    """The process that ran the code, on one CPU if asked."""
-    kept = {name: value for name, value in os.environ.items() if name not in drop}
-    masked = "" if cpu is None else f"import os\nos.sched_setaffinity(0, {{{cpu}}})\n"
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", masked + code],
-        env=kept | {"PYTHONPATH": path} | {name: str(value) for name, value in environment.items()},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def on_one_cpu(code):
+    """Code that is confined to one CPU before anything else."""
+    return f"import os\nos.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})\n{code}"
 
 
 WORK = """
@@ -73,16 +62,14 @@ def work():
         plain()
         gn.relu(np.ones(10**6))
 {body}"""
-    cpu = min(os.sched_getaffinity(0))
-    done = python(
-        f"{WORK}{body}\nprint(started(), gn.info()['threads'], gn.info()['threading_layer'])", cpu=cpu
-    )
+    shown = "print(started(), gn.info()['threads'], gn.info()['threading_layer'])"
+    done = run("-c", on_one_cpu(f"{WORK}{body}\n{shown}"), fresh=True)
     assert done.stdout == "None 1 none: one thread\n", done.stderr
 
 
 def test_small_work_starts_no_threads():
     """On many CPUs neither."""
-    done = python(WORK + "work(); print(started())", NUMBA_NUM_THREADS=2)
+    done = run("-c", WORK + "work(); print(started())", NUMBA_NUM_THREADS=2)
     assert done.stdout == "None\n", done.stderr
 
 
@@ -147,7 +134,7 @@ for use in (
         raise AssertionError
 print(x.tolist())
 """
-    done = python(code, NUMBA_DISABLE_JIT=1)
+    done = run("-c", code, NUMBA_DISABLE_JIT=1)
     assert done.stdout == "[1.0, 1.0, 1.0]\n", done.stderr
 
 
@@ -166,7 +153,7 @@ def getpwuid(uid):
 pwd.getpwuid = getpwuid
 {SHOW}"""
     drop = ("HOME", "XDG_CACHE_HOME", "GNUMBA_CACHE_DIR")
-    done = python(code, drop=drop, TMPDIR=tmp_path)
+    done = run("-c", code, drop=drop, TMPDIR=tmp_path)
     folder = tmp_path / f"gnumba-{os.getuid()}"
     assert Path(done.stdout.strip()) == folder, done.stderr
     assert list(folder.glob("relu*.kernel"))
@@ -175,7 +162,7 @@ pwd.getpwuid = getpwuid
 
 def test_the_users_cache_comes_before_the_code(tmp_path):
     """The user's folder is preferred: a cache beside the code would outlive an uninstallation."""
-    done = python(SHOW, drop=("GNUMBA_CACHE_DIR",), XDG_CACHE_HOME=tmp_path)
+    done = run("-c", SHOW, drop=("GNUMBA_CACHE_DIR",), XDG_CACHE_HOME=tmp_path)
     assert Path(done.stdout.strip()) == tmp_path / "gnumba", done.stderr
     assert "Warning" not in done.stderr
 
@@ -186,7 +173,7 @@ def test_a_chosen_folder_that_is_of_no_use(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     for chosen, reason in ((tmp_path / "file" / "x", "Not a directory"), (tmp_path / "open", "others")):
-        done = python(SHOW, GNUMBA_CACHE_DIR=chosen, XDG_CACHE_HOME=tmp_path)
+        done = run("-c", SHOW, GNUMBA_CACHE_DIR=chosen, XDG_CACHE_HOME=tmp_path)
         assert done.stderr.count("RuntimeWarning") == 1
         assert str(chosen) in done.stderr
         assert reason in done.stderr

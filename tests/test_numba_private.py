@@ -2,15 +2,13 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from processes import output
 
 import gnumba as gn
 from gnumba._engine import threads
@@ -26,17 +24,8 @@ ABSENT = {name: [name] for name in FEATURES} | {"all": list(FEATURES)}
 
 def run(arguments, cache, without=""):
     """Output of a Python process of its own with gnumba and the tests on its path."""
-    path = os.pathsep.join([str(PACKAGE.parent), str(TESTS), os.environ.get("PYTHONPATH", "")])
-    environment = {"PYTHONPATH": path, "GNUMBA_CACHE_DIR": str(cache), "GNUMBA_TESTS_WITHOUT": without}
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    environment = {"GNUMBA_CACHE_DIR": cache, "GNUMBA_TESTS_WITHOUT": without}
+    return output(*arguments, PYTHONPATH=TESTS, **environment)
 
 
 WORK = """
@@ -44,18 +33,20 @@ import json, sys
 import numpy as np
 import gnumba as gn
 rng = np.random.default_rng(0)
-found = []
 p = rng.standard_normal(1001).astype("float32")
-matrix = rng.standard_normal((7, 9)).astype("float32")[::2, ::3]
-optimizer = gn.Adam([p, matrix], max_norm=1.0)
-for _ in range(2):
-    optimizer.step([np.sin(p), np.cos(matrix)])
 y = gn.sigmoid(p)
-found += [x.astype(float).sum().hex() for x in (p, matrix, y, gn.sigmoid.backward(y, p, y=y))]
-if "whole" in sys.argv:
+gn.Adam(p).step(y)
+found = [p.tolist(), y.tolist()]
+if "cores" in sys.argv:
     with gn.use_target("parallel"):
-        gn.SGD(p).step(y)
-    found += [x.astype(float).sum().hex() for x in (p, gn.relu.ufunc()(p))]
+        gn.SGD(y).step(p)
+    found += [y.tolist()]
+if "rest" in sys.argv:
+    matrix = rng.standard_normal((7, 9)).astype("float32")[::2, ::3]
+    optimizer = gn.Adam([p, matrix], max_norm=1.0)
+    for _ in range(2):
+        optimizer.step([np.sin(p), np.cos(matrix)])
+    found += [x.tolist() for x in (p, matrix, gn.sigmoid.backward(y, p, y=y), gn.relu.ufunc()(p))]
 missing = gn.info()["numba"]
 json.dump([found, missing if isinstance(missing, dict) else {}], sys.stdout)
 """
@@ -63,9 +54,9 @@ json.dump([found, missing if isinstance(missing, dict) else {}], sys.stdout)
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """Results with all private names: on one core, then on all."""
+    """Results with all private names."""
     cache = tmp_path_factory.mktemp("cache")
-    found, missing = json.loads(run(["-c", WORK, "whole"], cache))
+    found, missing = json.loads(run(["-c", WORK, "cores", "rest"], cache))
     assert not missing
     assert has_parallel(cache) == (threads.count() > 1)
     return found
@@ -80,15 +71,16 @@ def has_parallel(cache):
 def test_work_without(without, expected, tmp_path):
     """Equal to the bit, and again from the files that are kept; `info` names what is missing.
 
-    What concerns files is tried on all cores too.
+    What concerns files is tried on all cores too; norms and strided arrays without all names at once.
     """
     lacking = set(ABSENT[without])
-    is_whole, keeps = bool({*WITHOUT_FILES, "parallel_loops"} & lacking), not WITHOUT_FILES & lacking
-    script = ["-c", "import without_numba\n" + WORK, *["whole"] * is_whole]
+    cores, keeps = bool({*WITHOUT_FILES, "parallel_loops"} & lacking), not WITHOUT_FILES & lacking
+    more = [*["cores"] * cores, *["rest"] * (without == "all")]
+    script = ["-c", "import without_numba\n" + WORK, *more]
     for _ in range(1 + keeps):
         found, missing = json.loads(run(script, tmp_path, ",".join(lacking)))
         assert found == expected[: len(found)]
-        assert len(found) == (len(expected) if is_whole else 4)
+        assert len(found) == 2 + cores + 4 * (without == "all")
         assert missing.keys() == lacking
         assert all("not in this numba" in cost for cost in missing.values())
     assert any(tmp_path.glob("*.kernel")) == keeps
@@ -113,7 +105,7 @@ def imported_names():
 
 @pytest.mark.parametrize(("module", "name"), sorted(set(imported_names())))
 def test_a_name_that_numba_no_longer_has(module, name, tmp_path):
-    """Its import fails for gnumba alone: a step is right, and `info` says that something is missing."""
+    """Its import fails for gnumba alone: results are right, and `info` says that something is missing."""
     code = f"""
 import builtins, json
 import numba
@@ -125,9 +117,7 @@ def without(name, globals=None, locals=None, fromlist=(), level=0):
 builtins.__import__ = without
 import numpy as np
 import gnumba as gn
-p = np.ones(5)
-gn.SGD(p, lr=1.0).step(p.copy())
-assert (p == 0).all()
+assert (gn.relu(np.array([-1.0, 2.0])) == [0.0, 2.0]).all()
 print(*gn.info()["numba"].values())
 """
     assert "gone" in run(["-c", code], tmp_path)
