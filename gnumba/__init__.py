@@ -7,8 +7,10 @@ Optimizers
         ``opt = gn.Adam(params, lr=1e-3)``, then ``opt.step(grads)`` updates params in place.
     Phases, Phase, cold_start
         One optimizer after another.
-    EMA
-        The moving average of parameters, to evaluate with.
+    EMA, Lookahead, SAM
+        Around an optimizer: the moving average of its parameters, slow weights, flat minima.
+    Accumulator, EarlyStopping
+        Gradients of several batches for one step; when to end, with the best weights.
     Rows
         A gradient of a few rows only.
     Optimizer
@@ -68,20 +70,26 @@ from ._nn.activations import *  # noqa: F403
 from ._nn.dropout import alpha_dropout, dropout
 from ._nn.torch import torch_function
 from ._optim import optimizers as _optimizers
+from ._optim.accumulation import Accumulator
 from ._optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from ._optim.optimizer import Optimizer
 from ._optim.optimizers import *  # noqa: F403
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows
-from ._optim.wrappers import EMA
+from ._optim.stopping import EarlyStopping
+from ._optim.wrappers import EMA, SAM, Lookahead
 from ._rule import Rule, registry, rule
 from ._suggest import module_getattr
 from ._version import __version__ as __version__
 
 __all__ = [
     "EMA",
+    "SAM",
+    "Accumulator",
     "Activation",
+    "EarlyStopping",
+    "Lookahead",
     "Optimizer",
     "Phase",
     "Phases",

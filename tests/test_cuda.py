@@ -312,6 +312,33 @@ def test_nested_parameters_with_a_decay_mask_and_their_average(dtype):
     assert again.t == 4
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wrappers_on_a_device(dtype):
+    """Slow weights, ascents, sums and the best weights: the host's bits, and no waiting to step."""
+
+    def values(seed):
+        return [x for x in model(dtype, seed) if x.ndim and x.size]
+
+    def run(make):
+        params = make(values(0))
+        opt = gn.Lookahead(gn.SAM(gn.Adam(params, lr=0.1), rho=0.1), every=2)
+        acc, stopping = gn.Accumulator(params), gn.EarlyStopping(1, params)
+        for seed in (1, 2, 3):
+            opt.ascend(make(values(seed)))
+            acc.add(make(values(seed + 3)))
+            acc.add(make(values(seed + 6)))
+            opt.step(acc.grads, grad_scale=acc.count)
+            acc.clear()
+            stopping.observe(-1.0 if seed == 2 else 0.0)
+        return params, opt.state_dict()["slow"], stopping.arrays
+
+    (here, slow, best), (there, slow_there, best_there) = run(list), run(on_device)
+    for mine, other in zip([*here, *best], [*there, *best_there], strict=True):
+        assert_same_bits(host(other), mine)
+    for name, mine in slow.items():
+        assert_same_bits(slow_there[name], mine)
+
+
 def test_groups_dtypes_and_missing_gradients():
     def run(make):
         a, b, c = (make(x) for x in (np.ones(5), np.ones((3, 2), np.float32), np.ones(7)))

@@ -451,7 +451,7 @@ def test_swapped_exchanges_and_gives_back():
     ema = gn.EMA({"w": w, "b": b}, decay=0.5)
     w += 2.0
     ema.update()
-    params = ema._params.parts[0].container
+    params = ema._shadow.params.parts[0].container
 
     def evaluate():
         with ema.swapped():
@@ -487,7 +487,7 @@ def test_an_ema_goes_on_as_if_it_had_not_been_copied(way, tmp_path):
         gn.load_checkpoint(tmp_path / "run", params, also={"ema": made})
     else:
         made = COPIES[way](ema)
-    assert (made._params[0].given is params["w"]) == (way in ("copy", "checkpoint"))
+    assert (made._shadow.params[0].given is params["w"]) == (way in ("copy", "checkpoint"))
     ours = made.arrays
     np.testing.assert_equal(ours, ema.arrays)
     made.update()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any
 
 from .._hyper import load_all
 from .._io.batches import checked_size
 from .._params import read_once
 from .._rule import Rule
 from .._signals import uninterrupted
-from .._suggest import no_attribute, suggesting
+from .._suggest import suggesting
 from ..schedules import improves
 from .carry import check_carries, means, take_up
+from .forwarding import Forwarding
 from .groups import shown
 from .optimizer import Optimizer
 from .optimizers import SGD, Adam
@@ -109,7 +109,7 @@ class Phase:
         return f"Phase({', '.join([shown(self.make), *(f'{k}={shown(v)}' for k, v in fields.items())])})"
 
 
-class Phases:
+class Phases(Forwarding):
     """An optimizer that is one optimizer after another: fast at the start, fine at the end.
 
     It is used like any optimizer. A phase ends with the step or the observed loss that ends it: ``lr``,
@@ -180,9 +180,10 @@ class Phases:
     1 0.25 64
     """
 
-    @suggesting
+    passed_further = frozenset({"batch_size", "observe", "phase", "phases", "rules"})
+
     def __init__(self, params: Any, phases: Sequence[Phase], *, carry: str = "reset") -> None:
-        self._params, self._phases, self._carry = (
+        self._given, self._phases, self._carry = (
             read_once(params),
             _checked_phases(phases),
             _checked_carry(carry),
@@ -196,7 +197,7 @@ class Phases:
 
     def _optimizer_of(self, k: int) -> Optimizer:
         try:
-            return self.phases[k].optimizer(self._params)
+            return self.phases[k].optimizer(self._given)
         except Exception as error:
             error.add_note(f"in phase {k}: {self.phases[k]}")
             raise
@@ -252,7 +253,7 @@ class Phases:
             number = float(loss)
         except (TypeError, ValueError):
             raise TypeError(f"loss is {loss!r}, expected a number") from None
-        self._optimizer._params.check_held()
+        self._params.check_held()
         with uninterrupted():
             self._count(number)
         self._move_on()
@@ -295,7 +296,7 @@ class Phases:
     @property
     def t(self) -> int:
         """Steps taken in all phases."""
-        return self._before + self.optimizer.t
+        return self._before + int(self.optimizer.t)
 
     @property
     def batch_size(self) -> int | None:
@@ -317,39 +318,8 @@ class Phases:
         """Each phase's update rule."""
         return self._rules
 
-    @property
-    def optimizer(self) -> Optimizer:
-        """The current phase's optimizer."""
-        return self._optimizer
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._passed_on():
-            raise no_attribute(self, name, dir(self))
-        return getattr(self._optimizer, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_") or hasattr(type(self), name):
-            super().__setattr__(name, value)
-        elif name in self._passed_on():
-            setattr(self._optimizer, name, value)
-        else:
-            raise no_attribute(self, name, dir(self))
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._passed_on()})
-
-    def _passed_on(self) -> set[str]:
-        """Attributes of the current phase's optimizer that are the plan's too."""
-        here = self.__dict__.get("_optimizer")
-        own = {"rule", "groups", "max_norm", "nonfinite", "skipped", "grad_norm"}
-        return set() if here is None else own | set(here._names) | set(here._flags)
-
-    # Copies.
-
-    def __copy__(self) -> Self:
-        """A plan for these very parameters, with states, counts and schedules of its own."""
-        kept = (self._params, *self._optimizer._params.containers)
-        return copy.deepcopy(self, {id(each): each for each in kept})
+    def _kept(self) -> list[Any]:
+        return [self._given, *super()._kept()]
 
     # State.
 

@@ -1,6 +1,6 @@
 """Element-wise rules for averages of parameters."""
 
-__all__ = ["averaged", "exchanged"]
+__all__ = ["averaged", "cleared", "exchanged", "pulled"]
 
 
 def averaged(p, a, delta, one_minus_delta):
@@ -8,6 +8,17 @@ def averaged(p, a, delta, one_minus_delta):
     return delta * a + one_minus_delta * p
 
 
+def cleared(p, a):
+    """Zero, whatever it was."""
+    return 0.0
+
+
 def exchanged(p, a):
     """Each for the other."""
     return a, p
+
+
+def pulled(p, a, alpha):
+    """Lookahead's slow weights a + α(p − a), for both. Zhang et al. 2019, arXiv:1907.08610."""
+    a = a + alpha * (p - a)
+    return a, a
