@@ -1,7 +1,7 @@
 """The libraries that the bench compares, and their work: steps of optimizers, passes of activations.
 
-Optimizers and activations are gnumba's public ones, by construction. Each peer has a module with tables
-of its own, which need not know them all: without a peer there is no ratio.
+Optimizers and activations are gnumba's public ones, by construction. Each peer, NumPy too, has a module
+with tables of its own, where a row is optional: without one there is no ratio.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ CONTENDERS = {
         "numpy", with_numpy.STEPS_OUT, with_numpy.PASSES_OUT, with_numpy.step_out, with_numpy.activation_out
     ),
     "PyTorch": Contender(
-        "torch", with_torch.OPTIMIZERS, with_torch.FORWARD, with_torch.step, with_torch.activation
+        "torch", with_torch.OPTIMIZERS, with_torch.PASSES, with_torch.step, with_torch.activation
     ),
     "optax": Contender(
         "optax", with_optax.OPTIMIZERS, with_optax.PASSES, with_optax.step, with_optax.activation

@@ -13,7 +13,7 @@ import numpy as np
 
 from .with_numpy import ALPHA, BETA1, DECAY, LR, SELU_ALPHA, SELU_LAMBDA, SLOPE, WEIGHT_DECAY
 
-__all__ = ["BACKWARD", "FORWARD", "OPTIMIZERS", "activation", "step"]
+__all__ = ["OPTIMIZERS", "PASSES", "activation", "step"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Call = Callable[[], object]
@@ -74,18 +74,7 @@ def slope() -> Any:
     return torch.tensor([ALPHA])
 
 
-Pass = Callable[..., Any]
 SELU = (SELU_ALPHA, SELU_LAMBDA, 1.0)
-FORWARD: dict[str, Pass] = {
-    "relu": lambda torch, x, y: torch.clamp_min(x, 0.0, out=y),
-    "leaky_relu": lambda torch, x, y: torch._C._nn.leaky_relu(x, SLOPE, out=y),
-    "prelu": lambda torch, x, y: torch.prelu(x, slope()),
-    "sigmoid": lambda torch, x, y: torch.sigmoid(x, out=y),
-    "tanh": lambda torch, x, y: torch.tanh(x, out=y),
-    "elu": lambda torch, x, y: torch._C._nn.elu(x, 1.0, out=y),
-    "selu": lambda torch, x, y: torch.ops.aten.elu.out(x, *SELU, out=y),
-    "silu": lambda torch, x, y: torch._C._nn.silu(x, out=y),
-}
 
 
 def relu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
@@ -101,6 +90,14 @@ def prelu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
     return to_x, shares.sum()
 
 
+def sigmoid_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
+    return aten.sigmoid_backward.grad_input(dy, y, grad_input=dx)
+
+
+def tanh_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
+    return aten.tanh_backward.grad_input(dy, y, grad_input=dx)
+
+
 def elu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
     return aten.elu_backward.grad_input(dy, 1.0, 1.0, 1.0, True, y, grad_input=dx)
 
@@ -109,15 +106,20 @@ def selu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
     return aten.elu_backward.grad_input(dy, *SELU, True, y, grad_input=dx)
 
 
-BACKWARD: dict[str, Pass] = {
-    "relu": relu_back,
-    "leaky_relu": leaky_relu_back,
-    "prelu": prelu_back,
-    "sigmoid": lambda aten, dy, x, y, dx: aten.sigmoid_backward.grad_input(dy, y, grad_input=dx),
-    "tanh": lambda aten, dy, x, y, dx: aten.tanh_backward.grad_input(dy, y, grad_input=dx),
-    "elu": elu_back,
-    "selu": selu_back,
-    "silu": lambda aten, dy, x, y, dx: aten.silu_backward.grad_input(dy, x, grad_input=dx),
+def silu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
+    return aten.silu_backward.grad_input(dy, x, grad_input=dx)
+
+
+# Forward, and backward, by gnumba's name of the activation.
+PASSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "relu": (lambda torch, x, y: torch.clamp_min(x, 0.0, out=y), relu_back),
+    "leaky_relu": (lambda torch, x, y: torch._C._nn.leaky_relu(x, SLOPE, out=y), leaky_relu_back),
+    "prelu": (lambda torch, x, y: torch.prelu(x, slope()), prelu_back),
+    "sigmoid": (lambda torch, x, y: torch.sigmoid(x, out=y), sigmoid_back),
+    "tanh": (lambda torch, x, y: torch.tanh(x, out=y), tanh_back),
+    "elu": (lambda torch, x, y: torch._C._nn.elu(x, 1.0, out=y), elu_back),
+    "selu": (lambda torch, x, y: torch.ops.aten.elu.out(x, *SELU, out=y), selu_back),
+    "silu": (lambda torch, x, y: torch._C._nn.silu(x, out=y), silu_back),
 }
 
 
@@ -128,7 +130,7 @@ def activation(name: str, forward: bool, x: Array, dy: Array) -> Call:
     torch.set_grad_enabled(False)
     at, grad, aten = torch.from_numpy(x), torch.from_numpy(dy), torch.ops.aten
     y, dx = torch.empty_like(at), torch.empty_like(at)
-    f, back = FORWARD[name], BACKWARD[name]
+    f, back = PASSES[name]
     if forward:
         return lambda: f(torch, at, y)
     y.copy_(f(torch, at, y))
