@@ -19,7 +19,7 @@ from ._nn.activation import Activation
 from ._nn.dropout import Dropout
 from ._optim.optimizer import Optimizer
 from ._optim.phases import Phases
-from ._rule import Elementwise
+from ._rule import Compilable, Elementwise
 from ._suggest import suggesting
 from ._version import __version__
 
@@ -70,7 +70,7 @@ def info() -> dict[str, Any]:
 
 @suggesting
 def inspect(
-    rule: Elementwise, target: str = "cpu", dtype: Any = "float32", cc: tuple[int, int] = (9, 0)
+    rule: Compilable, target: str = "cpu", dtype: Any = "float32", cc: tuple[int, int] = (9, 0)
 ) -> dict[str, Any]:
     """The kernel that runs for a rule or activation, as compiled.
 
@@ -102,8 +102,8 @@ def inspect(
     >>> sorted(gn.inspect(gn.relu))
     ['asm', 'llvm']
     """
-    function, made = current(_function(rule)), checked_dtype(dtype)
-    flat = isinstance(function, (Activation, Dropout))
+    function, made = _function(rule), checked_dtype(dtype)
+    flat = isinstance(rule, (Activation, Dropout))
     if kernel.checked_target(target, TARGETS) != "cuda":
         return host.inspect(function, made, threads.usable(target), flat=flat)
     from ._engine.cuda import report
@@ -143,12 +143,12 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
     made = checked_dtype(dtype)
     flat = isinstance(thing, (Activation, Dropout))
     thing = current(thing) if isinstance(thing, Activation) else thing
-    functions = thing.functions if flat else _functions(thing)
+    functions = thing._functions if flat else _functions(thing)
     if target == "cuda":
         from ._engine.cuda import report
 
         return report.compilations(
-            thing.functions_on_device if isinstance(thing, Activation) else functions, made, flat
+            thing._functions_on_device if isinstance(thing, Activation) else functions, made, flat
         )
     asked = kernel.TARGETS if target is None else (kernel.checked_target(target, TARGETS),)
     targets = dict.fromkeys(map(threads.usable, asked))
@@ -160,16 +160,16 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
 
 
 def _function(thing: Any) -> Elementwise:
-    function = thing.rule if isinstance(thing, Phases) else thing
+    made = thing.rule if isinstance(thing, Phases) else thing
     if isinstance(thing, Optimizer):
-        function = thing._compiled_rule
-    if not isinstance(function, Elementwise):
+        made = thing._compiled_rule
+    if not isinstance(made, Compilable):
         raise TypeError(f"rule is {thing!r}, expected a rule, an optimizer or an activation")
-    return function
+    return current(made)._kernel  # type: ignore[no-any-return]
 
 
 def _functions(thing: Any) -> tuple[Elementwise, ...]:
-    return tuple(map(current, thing.rules if isinstance(thing, Phases) else (_function(thing),)))
+    return tuple(map(_function, thing.rules if isinstance(thing, Phases) else (thing,)))
 
 
 def _version(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ._suggest import nearest, suggesting
 
-__all__ = ["Elementwise", "Rule", "registry", "rule"]
+__all__ = ["Compilable", "Elementwise", "Rule", "registry", "rule"]
 
 
 class Sealed(type):
@@ -34,7 +34,7 @@ class Sealed(type):
         return inspect.Signature(parameters)
 
 
-class Elementwise(metaclass=Sealed):
+class Elementwise:
     """A scalar function and the roles of its arguments: elements read, elements written, scalars.
 
     A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
@@ -43,12 +43,6 @@ class Elementwise(metaclass=Sealed):
     is the element's index in C order, however the array lies in memory. This is all that the engine
     knows of the maths it compiles.
     """
-
-    __qualname__: str
-
-    # Of a user's function: its frozen selves (see _engine/compile/snapshot.py), or whose frozen self this is.
-    latest: Any = None
-    origin: Elementwise | None = None
 
     def __init__(
         self,
@@ -62,7 +56,6 @@ class Elementwise(metaclass=Sealed):
         indexed: bool = False,
         title: str = "rule {!r}",
     ) -> None:
-        functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
         self.title = title.format(self.name)  # what error messages call it
@@ -71,64 +64,78 @@ class Elementwise(metaclass=Sealed):
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
         self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
-        self.parts: tuple[Any, ...] = (fn,)
-        self.versions: dict[Any, Elementwise] = {}
-        # Whether nobody redefines what it is made of: gnumba's own, and what is frozen.
-        self.built_in = (fn.__module__ or "").partition(".")[0] == __package__
 
-    def of(self, *parts: Any) -> Elementwise:
+    @functools.cache  # noqa: B019  one small object a pair, for the life of the function
+    def onto(self, out: str, target: str) -> Elementwise:
+        """In-place variant of the function: ``out`` is written over the array read as ``target``."""
+        writes = tuple(target if name == out else name for name in self.writes)
+        kinds: dict[str, Any] = {"summed": self.summed, "scaled": self.scaled, "indexed": self.indexed}
+        return Elementwise(self.fn, self.reads, writes, self.scalars, **kinds, title=self.title)
+
+
+class Compilable(metaclass=Sealed):
+    """A rule or an activation: a name in a module, callable, with the function that kernels are made of.
+
+    ``parts`` are the scalar functions to be frozen, if they are not that function alone.
+    """
+
+    __qualname__: str
+
+    # Of a user's: its last frozen self (see _engine/compile/snapshot.py), or whose frozen self this is.
+    _latest: Any = None
+    _origin: Compilable | None = None
+
+    def __init__(self, kernel: Elementwise, *parts: Any) -> None:
+        functools.update_wrapper(self, kernel.fn)
+        self.name = kernel.name
+        self._kernel, self._title, self._parts = kernel, kernel.title, parts or (kernel.fn,)
+        self._versions: dict[Any, Compilable] = {}
+        # Whether nobody redefines what it is made of: gnumba's own, and what is frozen.
+        self._built_in = (kernel.fn.__module__ or "").partition(".")[0] == __package__
+
+    def _of(self, *parts: Any) -> Compilable:
         """Make an object like this of other functions: its own as they were at a time."""
         made = self._like(*parts)
-        made.__dict__.update(origin=self, built_in=True)
+        made._origin, made._built_in = self, True
         return made
 
-    def _like(self, *parts: Any) -> Elementwise:
-        return self._writing(self.writes, *parts)
-
-    def _writing(self, writes: tuple[str, ...], *parts: Any) -> Elementwise:
-        kinds: dict[str, Any] = {"summed": self.summed, "scaled": self.scaled, "indexed": self.indexed}
-        return Elementwise(parts[0], self.reads, writes, self.scalars, **kinds, title=self.title)
+    def _like(self, *parts: Any) -> Compilable:
+        raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_sealed" in self.__dict__ and not name.startswith("_") and name not in ("latest",):
+        if "_sealed" in self.__dict__ and not name.startswith("_"):
             raise AttributeError(self._unsettable(name))
         super().__setattr__(name, value)
 
     def _unsettable(self, name: str) -> str:
         known = [each for each in dir(self) if not each.startswith("_")]
         if name in known:
-            return f"{name} of {self.title} cannot be set: make a new one"
-        return f"{self.title} has no attribute {name!r}{nearest(name, known)}"
+            return f"{name} of {self._title} cannot be set: make a new one"
+        return f"{self._title} has no attribute {name!r}{nearest(name, known)}"
 
-    def __copy__(self) -> Elementwise:
+    def __copy__(self) -> Compilable:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Elementwise:
+    def __deepcopy__(self, memo: Any) -> Compilable:
         return self
 
     def __reduce__(self) -> Any:
         """By reference: module and name, where the object is found again; a frozen one by its origin."""
-        if self.origin is not None:
+        if self._origin is not None:
             from ._engine.compile.snapshot import current
 
-            return current, (self.origin,)
+            return current, (self._origin,)
         name = f"{self.__module__}.{self.__qualname__}"
         if _found(self.__module__, self.__qualname__) is not self:
             raise pickle.PicklingError(
-                f"{self.title} cannot be pickled, as it is not found as {name}: pickles hold rules and "
+                f"{self._title} cannot be pickled, as it is not found as {name}: pickles hold rules and "
                 "activations by name, so define it by that name at the top of a module"
             )
-        return _unpickled, (self.title, self.__module__, self.__qualname__)
+        return _unpickled, (self._title, self.__module__, self.__qualname__)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """The function itself, as plain Python."""
-        return self.fn(*args, **named)
-
-    @functools.cache  # noqa: B019  one small object a pair, for the life of the rule
-    def onto(self, out: str, target: str) -> Elementwise:
-        """In-place variant of the function: ``out`` is written over the array read as ``target``."""
-        writes = tuple(target if name == out else name for name in self.writes)
-        return self._writing(writes, self.fn)
+        return self._kernel.fn(*args, **named)
 
 
 def _found(module: str, qualname: str) -> Any:
@@ -142,7 +149,7 @@ def _found(module: str, qualname: str) -> Any:
 def _unpickled(title: str, module: str, qualname: str) -> Any:
     """The rule or activation that a pickle names."""
     found = _found(module, qualname)
-    if not isinstance(found, Elementwise):
+    if not isinstance(found, Compilable):
         raise pickle.UnpicklingError(
             f"the pickle refers to {title} as {module}.{qualname}, which this process does not have: "
             "define it in a module that can be imported here"
@@ -152,7 +159,7 @@ def _unpickled(title: str, module: str, qualname: str) -> Any:
 
 def scalar_function(role: str, given: Any) -> FunctionType:
     """The Python function given, or that a rule, an activation or a compiled function is made of."""
-    fn = given.fn if isinstance(given, Elementwise) else getattr(given, "py_func", given)
+    fn = given._kernel.fn if isinstance(given, Compilable) else getattr(given, "py_func", given)
     if not isinstance(fn, FunctionType):
         raise TypeError(f"{role} is {given!r}, expected a function written in Python")
     return fn
@@ -167,7 +174,7 @@ def defaults_of(what: str, parameters: list[inspect.Parameter]) -> dict[str, flo
     return {name: float(value) for name, value in defaults.items()}
 
 
-class Rule(Elementwise):
+class Rule(Compilable):
     """An update rule: ``rule(p, g, *state, *scalars) -> (p, *state)``, callable as plain Python.
 
     Attributes
@@ -187,8 +194,8 @@ class Rule(Elementwise):
     @suggesting
     def __init__(self, fn: Callable[..., Any], initial: Mapping[str, float] | None = None) -> None:
         elements, scalars, defaults = _read_signature(fn)
-        super().__init__(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True)
-        self.state = elements[2:]
+        super().__init__(Elementwise(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True))
+        self.state, self.scalars = elements[2:], scalars
         self.defaults = {name: value for name, value in defaults.items() if name in scalars}
         first = {name: value for name, value in defaults.items() if name in self.state}
         self.initial = {**first, **(initial or {})}
@@ -216,11 +223,11 @@ class Rule(Elementwise):
 
     def _unsettable(self, name: str) -> str:
         if name in self.scalars:
-            return f"{self.title} has no attribute {name!r}: give {name} to gnumba.optimizer"
+            return f"{self._title} has no attribute {name!r}: give {name} to gnumba.optimizer"
         return super()._unsettable(name)
 
     def __repr__(self) -> str:
-        return f"<rule {self.name}({', '.join(self.reads)}, /, {', '.join(self.scalars)})>"
+        return f"<rule {self.name}({', '.join(self._kernel.reads)}, /, {', '.join(self.scalars)})>"
 
 
 registry: dict[str, Rule] = {}

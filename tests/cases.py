@@ -236,7 +236,7 @@ def one_a_kernel_shape():
     For tests of what the templates do: layouts, alignment, shares of the work. A kernel takes a second
     to compile, and each rule's formula has its own tests.
     """
-    return one_each(one_a_rule(), lambda case: kernel_shape(rule_of(case)))
+    return one_each(one_a_rule(), lambda case: kernel_shape(rule_of(case)._kernel))
 
 
 def on_each_target(cases):
@@ -266,13 +266,13 @@ def rule_of(case):
 
 def functions_of(name, thing):
     """Every function that is compiled for an activation, PReLU's and dropout's kinds included, by name."""
-    made = [*thing.functions]
+    made = [*thing._functions]
     if thing is gn.prelu:
         made = [*thing._by_number, *thing._by_array]
     return {f"{name}-{k}-{function.name}": function for k, function in enumerate(made)}
 
 
-FUNCTIONS = {str(rule_of(case).name): rule_of(case) for case in one_a_rule()}
+FUNCTIONS = {str(rule_of(case).name): rule_of(case)._kernel for case in one_a_rule()}
 for _case in one_an_activation():
     FUNCTIONS |= functions_of(_case.act.name, _case.act)
 for _kind in (gn.dropout, gn.alpha_dropout):

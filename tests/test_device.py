@@ -92,7 +92,7 @@ def test_an_fma_is_one():
         for dtype in (FLOAT32, FLOAT64)
     ]
     + [pytest.param(sums.summed(gn.prelu._summed, FLOAT32), id="summed")]
-    + [pytest.param(grid.walk(gn.rules.adam, FLOAT32), id="walk")],
+    + [pytest.param(grid.walk(gn.rules.adam._kernel, FLOAT32), id="walk")],
 )
 def test_sums_and_walks_spill_nothing(body):
     _, registers, stack = shown(body, "sm_90")
@@ -183,7 +183,8 @@ gn.precompile(gn.sigmoid, target="cuda")
 device.cubin(device_body(), sys.argv[1])
 """.replace(
         "device_body()",
-        "__import__('gnumba._engine.grid')._engine.grid.sweep(gn.rules.sgd, __import__('numpy').dtype('f4'))",
+        "__import__('gnumba._engine.grid')._engine.grid.sweep("
+        "gn.rules.sgd._kernel, __import__('numpy').dtype('f4'))",
     )
     environment = os.environ | {
         "GNUMBA_CACHE_DIR": str(tmp_path),

@@ -183,7 +183,7 @@ def test_positions_beyond_32_bits(first, dtype):
     x = np.ones(16, dtype)
     threshold, words, (scale,) = gn.dropout._read(0.5, KEY)
     start = x.ctypes.data - first * x.itemsize
-    kernel = host.sweep(gn.dropout.onto("y", "x"), dtype, "cpu")
+    kernel = host.sweep(gn.dropout._kernel.onto("y", "x"), dtype, "cpu")
     pieces, shares = np.array([[0, first, first + 16]]), np.array([0, 1])
     kernel(np.array([[start]]), pieces, shares, np.array([threshold, scale, *words], np.float64))
     np.testing.assert_array_equal(x == 0.0, reference.dropped(first + np.arange(16), 0.5, *KEY))
@@ -557,8 +557,8 @@ def test_bits_are_reckoned_as_dear_as_an_exponential(dtype):
     from gnumba._engine import host
 
     for act in BOTH:
-        assert [host.cost(function, dtype) for function in act.functions] == [
-            host.cost(gn.sigmoid, dtype)
+        assert [host.cost(function, dtype) for function in act._functions] == [
+            host.cost(gn.sigmoid._kernel, dtype)
         ] * 2
 
 

@@ -85,36 +85,38 @@ def test_sweeps_at_any_alignment(function, dtype):
 
 @pytest.mark.parametrize("blocks", [1, 2, 200])
 def test_any_number_of_blocks(blocks, dtype):
-    rows, scalars = rows_for(gn.rules.adam, dtype, SIZES, [lambda k: 1] * len(SIZES))
+    rows, scalars = rows_for(gn.rules.adam._kernel, dtype, SIZES, [lambda k: 1] * len(SIZES))
     expected = copied(rows)
-    launch_here(Table(gn.rules.adam, expected), scalars)
-    run_sweep(Table(gn.rules.adam, rows), scalars, blocks)
+    launch_here(Table(gn.rules.adam._kernel, expected), scalars)
+    run_sweep(Table(gn.rules.adam._kernel, rows), scalars, blocks)
     assert_same_rows(rows, expected)
 
 
 def test_rows_are_left_alone(dtype):
-    rows, scalars = rows_for(gn.rules.adam, dtype, (9, 17, 5000), [lambda k: 0] * 3)
+    rows, scalars = rows_for(gn.rules.adam._kernel, dtype, (9, 17, 5000), [lambda k: 0] * 3)
     expected = copied(rows)
     for each in (expected, rows):
-        table = Table(gn.rules.adam, each)
+        table = Table(gn.rules.adam._kernel, each)
         table.leave_out(1)
         launch_here(table, scalars) if each is expected else run_sweep(table, scalars)
     assert_same_rows(rows, expected)
-    assert_same_rows(rows[1:2], copied(rows_for(gn.rules.adam, dtype, (9, 17), [lambda k: 0] * 2)[0])[1:])
+    assert_same_rows(
+        rows[1:2], copied(rows_for(gn.rules.adam._kernel, dtype, (9, 17), [lambda k: 0] * 2)[0])[1:]
+    )
 
 
 def test_a_control_gives_the_factor_and_whether_to_go(dtype):
     """In place of the step's own, whose sign it keeps."""
-    rows, scalars = rows_for(gn.rules.adam, dtype, (9, 5000), [lambda k: 0] * 2)
+    rows, scalars = rows_for(gn.rules.adam._kernel, dtype, (9, 5000), [lambda k: 0] * 2)
     scalars[-1] = -1.0
     expected = copied(rows)
     control = np.full(CONTROL, 7.0)
     control[GO], control[FACTORS[dtype] :][:2] = 0.0, (0.5, 0.3)
-    run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
+    run_sweep(Table(gn.rules.adam._kernel, rows), scalars, control=control.ctypes.data)
     assert_same_rows(rows, expected)
     control[GO] = 1.0
-    run_sweep(Table(gn.rules.adam, rows), scalars, control=control.ctypes.data)
-    launch_here(Table(gn.rules.adam, expected), np.append(scalars[:-2], [0.5, -0.3]))
+    run_sweep(Table(gn.rules.adam._kernel, rows), scalars, control=control.ctypes.data)
+    launch_here(Table(gn.rules.adam._kernel, expected), np.append(scalars[:-2], [0.5, -0.3]))
     assert_same_rows(rows, expected)
 
 
@@ -129,10 +131,10 @@ def test_flat_rows(function, dtype):
         assert_same_rows([row], [expected])
 
 
-@pytest.mark.parametrize("function", [gn.rules.adam, gn.silu, gn.dropout], ids=["adam", "silu", "dropout"])
+@pytest.mark.parametrize("made", [gn.rules.adam, gn.silu, gn.dropout], ids=lambda made: made.name)
 @pytest.mark.parametrize("layout", layouts.WRITABLE.values(), ids=layouts.WRITABLE)
-def test_walks(function, layout, dtype):
-    rng = np.random.default_rng(0)
+def test_walks(made, layout, dtype):
+    rng, function = np.random.default_rng(0), made._kernel
     values = [rng.random((33, 7)).astype(dtype) for _ in function.columns]
     row, expected = tuple(map(layout, values)), tuple(map(layout, values))
     scalars = rows_for(function, dtype, [1], [lambda k: 0])[1]
@@ -160,7 +162,7 @@ class Norms:
 
     def take(self, x, slot=0):
         """Of a dense array, which is the second of three columns."""
-        table = Table(gn.rules.heavy_ball, [(x, x, x)])
+        table = Table(gn.rules.heavy_ball._kernel, [(x, x, x)])
         pieces = np.ascontiguousarray(table.blocks)
         scratch = np.full(3 * len(pieces) + 1, np.nan)
         grid.native(sums.squares(x.dtype))(

@@ -113,9 +113,9 @@ def test_what_is_compiled_is_what_is_there(change, notebook):
     latter = current(rule), current(act)
     assert rule(1.0, 1.0, 0.0, 1.0) == (0.5, 0.5)
     for (made, bent), value in ((former, 2.0), (latter, 0.5)):
-        assert made.fn(1.0, 1.0, 0.0, 1.0) == (1.0 - value, value)
-        assert bent.fn(1.0) == value
-        assert [f.fn(1.0) for f in bent.functions[1:2]] == [2.0 * value]
+        assert made._kernel.fn(1.0, 1.0, 0.0, 1.0) == (1.0 - value, value)
+        assert bent._kernel.fn(1.0) == value
+        assert [f.fn(1.0) for f in bent._functions[1:2]] == [2.0 * value]
     assert (current(rule), current(act)) == latter
 
 

@@ -214,7 +214,7 @@ def test_defaults_of_a_rule_are_used():
     assert (p[0], optimizer.lr) == (-0.125, 0.25)
     gn.optimizer(easy, p, scalars=lambda t, rate: {"lr": rate}, rate=1.0).step(np.ones(1))
     assert p[0] == -0.625
-    assert gn.rule(initial={"m": 1.0})(easy.fn).initial == {"m": 1.0}
+    assert gn.rule(initial={"m": 1.0})(easy._kernel.fn).initial == {"m": 1.0}
     with pytest.raises(TypeError, match="beta1"):
         gn.optimizer(easy, p, beta1=0.9)
 
@@ -313,7 +313,7 @@ def test_lambdas():
     rule = gn.rule(lambda p, g, _m, /, lr: (p - lr * g, _m))
     assert rule.ufuncs()[0](1.0, 1.0, 0.0, 0.5) == 0.5
     assert gn.activation(derivative=lambda x: 1.0 * x)(lambda x: 2.0 * x).ufunc()(1.5) == 3.0
-    assert grid.sweep(rule, np.dtype("float64")).name.isidentifier()
+    assert grid.sweep(rule._kernel, np.dtype("float64")).name.isidentifier()
 
 
 # Attributes and copies.
@@ -333,7 +333,7 @@ def line(x, beta=0.5):
         (gn.prelu, "alpha", r"prelu\(x, alpha=\.\.\.\)"),
         (line, "beta", r"line\(x, beta=\.\.\.\)"),
         (line, "ruel", "did you mean 'rule'"),
-        (line, "fn", "cannot be set"),
+        (line, "rule", "cannot be set"),
         (easy, "lr", "give lr to gnumba.optimizer"),
         (easy, "intial", "did you mean 'initial'"),
         (easy, "scalars", "cannot be set"),
@@ -348,6 +348,22 @@ def test_attributes_that_would_be_ignored(thing, name, words):
 
 
 @pytest.mark.parametrize(
+    ("thing", "names"),
+    [
+        (gn.relu, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
+        (gn.prelu, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
+        (line, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
+        (gn.dropout, {"name", "rule", "backward"}),
+        (gn.rules.adam, {"name", "state", "scalars", "initial", "defaults", "ufuncs"}),
+        (easy, {"name", "state", "scalars", "initial", "defaults", "ufuncs"}),
+    ],
+)
+def test_attributes_that_there_are(thing, names):
+    """None is of the kernels, which are a member's."""
+    assert {name for name in dir(thing) if not name.startswith("_")} == names
+
+
+@pytest.mark.parametrize(
     "thing", [gn.relu, gn.prelu, gn.rules.adam, easy, line], ids=lambda thing: thing.name
 )
 def test_copies_are_the_thing_itself(thing):
@@ -359,7 +375,7 @@ def test_what_a_pickle_cannot_name():
     """A local rule, one bound to another name, one that was defined anew."""
     local = gn.rule(lambda p, g, /, lr: p)
     nameless = gn.activation(derivative=lambda x: x)(lambda x: x)
-    former = gn.rule(types.FunctionType(easy.fn.__code__, globals(), "easy"))
+    former = gn.rule(types.FunctionType(easy._kernel.fn.__code__, globals(), "easy"))
     for thing in (local, nameless, former):
         with pytest.raises(
             pickle.PicklingError, match=r"cannot be pickled, as it is not found as .*test_rule_errors"

@@ -14,7 +14,7 @@ from .._engine.apply import apply
 from .._engine.compile.snapshot import current
 from .._engine.compile.ufunc import ufunc
 from .._engine.place import Scalars
-from .._rule import Elementwise, defaults_of, scalar_function
+from .._rule import Compilable, Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray
 
@@ -25,7 +25,7 @@ Array = Any  # whatever operand takes
 ARRAYS = ("x", "dy", "y", "out")  # what an activation's functions take besides hyperparameters
 
 
-class Activation(Elementwise):
+class Activation(Compilable):
     """An elementwise function with its derivative, for arrays of any shape, strides and kind.
 
     Made by ``gnumba.activation``. Calling it computes f(x):
@@ -54,16 +54,16 @@ class Activation(Elementwise):
     ) -> None:
         parameters = _read_signature(fn)
         names = tuple(p.name for p in parameters[1:])
-        super().__init__(fn, ("x",), ("y",), names, title="activation {!r}")
+        super().__init__(Elementwise(fn, ("x",), ("y",), names, title="activation {!r}"))
         if fn.__module__.startswith("gnumba."):
             self.__module__ = "gnumba"  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
         self.__signature__ = called_with(*self._signature.parameters.values())
-        defaults = defaults_of(self.title, parameters)
+        defaults = defaults_of(self._title, parameters)
         given = len(defaults) == len(names)
         self._defaults = np.array(list(defaults.values()), np.float64) if given else None
         self._numbers = functools.lru_cache(maxsize=64)(self._read_numbers)
-        title = f"the derivative of {self.title}"
+        title = f"the derivative of {self._title}"
         self._derivative = Elementwise(derivative, ("x",), ("y",), names, title=title)
         self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names, title=title)
         self._backward_from_y = derivative_from_y and Elementwise(
@@ -74,20 +74,20 @@ class Activation(Elementwise):
         self.__doc__ = doc or fn.__doc__
 
     @property
-    def functions(self) -> tuple[Elementwise, ...]:
+    def _functions(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile: f, f′ and the backward rules."""
-        made = (self, self._derivative, self._backward, self._backward_from_y)
+        made = (self._kernel, self._derivative, self._backward, self._backward_from_y)
         return tuple(function for function in made if function is not None)
 
     @property
-    def functions_on_device(self) -> tuple[Elementwise, ...]:
+    def _functions_on_device(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile for arrays on a GPU."""
-        return self.functions
+        return self._functions
 
     @property
     def rule(self) -> Scalar:
         """The scalar Python function that this was made from."""
-        return self.fn
+        return self._kernel.fn
 
     @overload
     def __call__(self, x: FloatArray, *hyper: Any, out: Any = None, **named: Any) -> FloatArray: ...
@@ -95,7 +95,7 @@ class Activation(Elementwise):
     def __call__(self, x: Any, *hyper: Any, out: Any = None, **named: Any) -> Any: ...
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f(x)."""
-        return apply(self, (x,), self._scalars(hyper, named), out)
+        return apply(self._kernel, (x,), self._scalars(hyper, named), out)
 
     @overload
     def derivative(self, x: FloatArray, *hyper: Any, out: Any = None, **named: Any) -> FloatArray: ...
@@ -206,9 +206,9 @@ class Activation(Elementwise):
         try:
             bound = self._signature.bind(*hyper, **named)
         except TypeError as error:
-            unknown = next((name for name in named if name not in self.scalars), None)
+            unknown = next((name for name in named if name not in self._kernel.scalars), None)
             if unknown is not None:
-                raise no_argument(self.name, unknown, [*self.scalars, *ARRAYS]) from None
+                raise no_argument(self.name, unknown, [*self._kernel.scalars, *ARRAYS]) from None
             raise TypeError(f"{self.name}: {error}; it takes x{self._described()}") from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
@@ -223,8 +223,8 @@ class Activation(Elementwise):
         return f"<activation {self.name}(x{self._described()})>"
 
     def _unsettable(self, name: str) -> str:
-        if name in self.scalars:
-            return f"{self.title} has no attribute {name!r}: give it in the call, {self.name}(x, {name}=...)"
+        if name in self._kernel.scalars:
+            return f"{self._title} has no attribute {name!r}: give it in the call, {self.name}(x, {name}=...)"
         return super()._unsettable(name)
 
 
@@ -233,16 +233,16 @@ class OwnActivation(Activation):
 
     def __init__(self, fn: Scalar, derivative: Scalar) -> None:
         super().__init__(fn, derivative)
-        _check_derivative(self.title, fn, derivative)
-        self.__dict__.update(parts=(fn, derivative), built_in=False)  # whosever the function is
+        _check_derivative(self._title, fn, derivative)
+        self._parts, self._built_in = (fn, derivative), False  # whosever the function is
 
     def _like(self, *parts: Scalar) -> Activation:
         return Activation(*parts)
 
     @property
-    def functions(self) -> tuple[Elementwise, ...]:
+    def _functions(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile, made from the current definitions of the user's functions."""
-        return current(self).functions  # type: ignore[no-any-return]
+        return current(self)._functions  # type: ignore[no-any-return]
 
     def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
         """f(x)."""

@@ -14,7 +14,7 @@ from .. import rules
 from .._engine.apply import apply
 from .._engine.place import Scalars
 from .._hyper import FRACTION
-from .._rule import Elementwise
+from .._rule import Compilable, Elementwise
 from .._suggest import suggesting
 from .._typing import FloatArray
 from ..rules.activations import SELU_LAMBDA_ALPHA
@@ -26,7 +26,7 @@ Array = Any  # whatever place.operand takes
 _HYPER = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("rate", "key")]
 
 
-class Dropout(Elementwise):
+class Dropout(Compilable):
     """A kind of dropout, for arrays of any shape, strides and kind.
 
     Attributes
@@ -38,7 +38,7 @@ class Dropout(Elementwise):
     def __init__(
         self, fn: Callable[..., Any], constants: Callable[[float], tuple[float, ...]], doc: str
     ) -> None:
-        super().__init__(fn, ("x",), ("y",), _scalars_of(fn), indexed=True)
+        super().__init__(Elementwise(fn, ("x",), ("y",), _scalars_of(fn), indexed=True))
         self.__module__, self.__doc__ = "gnumba", doc  # where the public object is found
         self.__signature__ = called_with(*_HYPER)
         self._constants = constants  # of a rate; the first is dy/dx of a unit that is kept
@@ -46,14 +46,14 @@ class Dropout(Elementwise):
         self._backward = Elementwise(rules.dropout, ("dy",), ("dx",), scalars, indexed=True)
 
     @property
-    def functions(self) -> tuple[Elementwise, ...]:
+    def _functions(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile: forward and backward."""
-        return self, self._backward
+        return self._kernel, self._backward
 
     @property
     def rule(self) -> Callable[..., Any]:
         """The scalar Python function that this was made from."""
-        return self.fn
+        return self._kernel.fn
 
     @overload
     def __call__(self, x: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...
@@ -63,7 +63,7 @@ class Dropout(Elementwise):
     def __call__(self, x: Array, rate: float, key: Any, *, out: Array = None) -> Any:
         """The forward pass."""
         threshold, words, constants = self._read(rate, key)
-        return apply(self, (x,), _listed(threshold, *constants, *words), out)
+        return apply(self._kernel, (x,), _listed(threshold, *constants, *words), out)
 
     @overload
     def backward(self, dy: FloatArray, rate: float, key: Any, *, out: Any = None) -> FloatArray: ...

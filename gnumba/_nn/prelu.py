@@ -30,24 +30,24 @@ class PReLU(Activation):
         super().__init__(rules.prelu, rules.leaky_relu_derivative, init=init, doc=doc)
         both = rules.prelu_backward
         self._by_number = (
-            self,
+            self._kernel,
             self._derivative,
             Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",)),
         )
         self._summed = Elementwise(both, ("dy", "x"), ("dx", "share"), ("alpha",), summed=True)
         self._by_array = (
-            Elementwise(self.fn, ("x", "alpha"), ("y",)),
+            Elementwise(self.rule, ("x", "alpha"), ("y",)),
             Elementwise(self._derivative.fn, ("x", "alpha"), ("y",)),
             Elementwise(both, ("dy", "x", "alpha"), ("dx", "share")),
         )
 
     @property
-    def functions(self) -> tuple[Elementwise, ...]:
+    def _functions(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile for one α: f, f′ and the backward rule with the sum of dL/dα."""
         return (*self._by_number[:2], self._summed)
 
     @property
-    def functions_on_device(self) -> tuple[Elementwise, ...]:
+    def _functions_on_device(self) -> tuple[Elementwise, ...]:
         """Functions to compile for a GPU, where each element's share of dL/dα is written, then summed."""
         return self._by_number
 

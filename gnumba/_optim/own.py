@@ -41,7 +41,7 @@ class RuleOptimizer(Optimizer):
             near = nearest(unknown[0], set(rule.scalars) - given) if unknown else ""
             raise TypeError(
                 f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
-                f"expected those of {rule.title}: {list(rule.scalars)}{near}"
+                f"expected those of {rule._title}: {list(rule.scalars)}{near}"
             )
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
@@ -56,7 +56,7 @@ def _check_names(rule: Rule, scalars: Callable[..., Any] | None, hyper: Mapping[
     taken = [p.name for p in inspect.signature(optimizer).parameters.values() if p.kind is not p.VAR_KEYWORD]
     if both := [name for name in (*hyper, *(() if scalars else rule.scalars)) if name in (*taken, "name")]:
         raise TypeError(
-            f"{rule.title} has a hyperparameter called {both[0]!r}, which gnumba.optimizer takes for "
+            f"{rule._title} has a hyperparameter called {both[0]!r}, which gnumba.optimizer takes for "
             "another thing: rename it in the rule, or map another name to it with scalars="
         )
     first = next(iter(inspect.signature(scalars).parameters.values()), None) if scalars else None

@@ -51,7 +51,7 @@ class Stateful(Grouped):
 
     def _lay_out(self, memories: Sequence[Memory]) -> None:
         """Make the tables anew, for parameters with these memories."""
-        self._plan = Plan(self._compiled_rule, self._params, self._state, self._decays)
+        self._plan = Plan(self._compiled_rule._kernel, self._params, self._state, self._decays)
         self.__dict__.update(self._launched(self._missed, memories), _fast=None)
 
     def _launched(self, missed: tuple[int, ...], memories: Sequence[Memory]) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class Work(NamedTuple):
 def moved(optimizer: str) -> int:
     """The number of arrays that a step reads and writes."""
     rule = make(optimizer, [np.zeros((2, 2), np.float32)]).rule
-    return len(rule.reads) + len(rule.writes)
+    return 3 + 2 * len(rule.state)  # g is read only
 
 
 def steps(optimizers: Iterable[str], models: Iterable[str]) -> list[Work]:

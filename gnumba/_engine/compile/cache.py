@@ -29,7 +29,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from ..._rule import Elementwise
+from ..._rule import Compilable
 from . import numba_private
 
 LIBRARIES = ("math", "numpy", "numba", "llvmlite", "builtins", "operator")
@@ -237,8 +237,8 @@ def fingerprint(root: Any) -> str:
 
     def thing(v: Any) -> None:
         definition = numba_private.definition_of(v)
-        if isinstance(v, Elementwise):
-            value(v.fn)  # a rule or an activation in another
+        if isinstance(v, Compilable):
+            value(v._kernel.fn)  # a rule or an activation in another
         elif numba_private.is_dispatcher(v):
             put("njit", numba_private.options_of(v))
             value(v.py_func)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import elementary
-from ..._rule import Elementwise
+from ..._rule import Compilable
 from ..._suggest import nearest
 from . import cache, code
 
@@ -23,21 +23,21 @@ MISSING = object()
 LIBRARIES = (*cache.LIBRARIES, __name__.partition(".")[0])  # nobody redefines these
 
 
-def current(function: Elementwise) -> Any:
-    """The function to compile: a built-in one itself, a user's as its parts are by now.
+def current(thing: Compilable) -> Any:
+    """The rule or activation to compile: a built-in one itself, a user's as its parts are by now.
 
     As long as no part has changed it is one object, so kernels are found again; a part that is
     redefined as it was before leads back to the object there was.
     """
-    if function.built_in:
-        return function
-    latest = function.latest
+    if thing._built_in:
+        return thing
+    latest = thing._latest
     if latest is None or not latest[0].is_current():
-        snapshot = Snapshot(function.title, function.parts)
+        snapshot = Snapshot(thing._title, thing._parts)
         made_from = snapshot.fingerprint()
-        if made_from not in function.versions:
-            function.versions[made_from] = function.of(*snapshot.functions)
-        latest = function.latest = snapshot, function.versions[made_from]
+        if made_from not in thing._versions:
+            thing._versions[made_from] = thing._of(*snapshot.functions)
+        latest = thing._latest = snapshot, thing._versions[made_from]
     return latest[1]
 
 
@@ -163,7 +163,7 @@ class Snapshot:
 
 def python_function(value: Any) -> types.FunctionType | None:
     """The Python function that a rule, an activation or a dispatcher was made of, or that it is."""
-    value = getattr(value, "py_func", value.fn if isinstance(value, Elementwise) else value)
+    value = getattr(value, "py_func", value._kernel.fn if isinstance(value, Compilable) else value)
     return value if isinstance(value, types.FunctionType) else None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 
 from ... import elementary
-from ..._rule import Elementwise
+from ..._rule import Compilable
 from . import numba_private
 from .cache import LIBRARIES, own_symbol
 from .code import names_of, shown_line
@@ -91,8 +91,8 @@ class Specialized:
         """Specialised form of the value of a global name or of a closure's cell."""
         if isinstance(value, python.ModuleType):
             return self._module(value, names)
-        if isinstance(value, Elementwise):
-            value = value.fn
+        if isinstance(value, Compilable):
+            value = value._kernel.fn
         elif numba_private.is_dispatcher(value):
             value = value.py_func
         elif callable(value):

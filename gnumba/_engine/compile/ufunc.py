@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..._rule import Elementwise, Rule
+from ..._rule import Compilable, Elementwise, Rule
 from .. import threads
 from . import kernel, numba_private
 from .kernel import checked_target, specialized
@@ -26,14 +26,14 @@ TARGETS = (*kernel.TARGETS, "cuda")
 DTYPES = (np.dtype("float32"), np.dtype("float64"))
 
 
-def ufunc(function: Elementwise, target: str, output: int = 0) -> Any:
-    """One output of the function as a ``numba.vectorize`` ufunc for float32 and float64."""
+def ufunc(made: Compilable, target: str, output: int = 0) -> Any:
+    """One output of a rule or an activation as a ``numba.vectorize`` ufunc for float32 and float64."""
     if checked_target(target, TARGETS) == "cuda":
         from ..cuda import driver
 
         driver.get()  # or what is missing, in words
     kernel.check_compiler()
-    return _ufunc(current(function), threads.usable(target), output)
+    return _ufunc(current(made)._kernel, threads.usable(target), output)
 
 
 @functools.cache
@@ -99,5 +99,6 @@ def quiet(made: Any) -> Any:
 
 def ufuncs(rule: Rule, target: str) -> Any:
     """Every output of an update rule as a ufunc: a named tuple ``(p, *state)``."""
-    outputs: Any = collections.namedtuple(rule.symbol, rule.writes, rename=True)  # type: ignore[misc]
-    return outputs(*(ufunc(rule, target, k) for k in range(len(rule.writes))))
+    function = rule._kernel
+    outputs: Any = collections.namedtuple(function.symbol, function.writes, rename=True)  # type: ignore[misc]
+    return outputs(*(ufunc(rule, target, k) for k in range(len(function.writes))))
