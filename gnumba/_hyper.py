@@ -12,12 +12,17 @@ import numpy as np
 
 
 class Range(NamedTuple):
-    """Where a hyperparameter may lie: from ``lowest`` to ``highest``, which ``words`` says."""
+    """Where a hyperparameter may lie: from ``lowest`` to ``highest``, which ``words`` says.
+
+    For a tuple, ``items`` says how many numbers there are, or lists the range of each. ``rises``: no
+    number is below the one before it.
+    """
 
     words: str
     lowest: float
     highest: float
-    items: int | None = None  # how many, for a tuple
+    items: int | tuple[Range, ...] | None = None
+    rises: bool = False
 
 
 NOT_NEGATIVE = Range("a finite number ≥ 0", 0.0, sys.float_info.max)
@@ -25,8 +30,13 @@ POSITIVE = Range("a finite number > 0", math.ulp(0.0), sys.float_info.max)
 FINITE = Range("a finite number", -sys.float_info.max, sys.float_info.max)
 FRACTION = Range("a number in [0, 1)", 0.0, math.nextafter(1.0, 0.0))
 TWO_FRACTIONS = Range("two numbers in [0, 1)", *FRACTION[1:3], items=2)
+THREE_FRACTIONS = Range("three numbers in [0, 1)", *FRACTION[1:3], items=3)
 UNIT = Range("a number in [0, 1]", 0.0, 1.0)
 LIMIT = Range("a number > 0", math.ulp(0.0), math.inf)
+SHRINKING = Range("a number in (0, 1)", POSITIVE.lowest, FRACTION.highest)
+GROWING = Range("a finite number > 1", math.nextafter(1.0, 2.0), sys.float_info.max)
+ETAS = Range("a number in (0, 1) and a finite one > 1", *NOT_NEGATIVE[1:3], items=(SHRINKING, GROWING))
+STEP_SIZES = Range("two finite numbers > 0, the smaller first", *POSITIVE[1:3], items=2, rises=True)
 ANY = Range("a number", -math.inf, math.inf)
 
 
@@ -73,10 +83,16 @@ def _is_sequence(value: Any) -> bool:
 def _tuple_at(t: int, shown: str, value: Any, allowed: Range) -> tuple[Any, ...]:
     if not _is_sequence(value):
         raise TypeError(f"{shown} is {value!r}, expected {allowed.words}")
-    if allowed.items not in (None, len(value)):
+    items = allowed.items if isinstance(allowed.items, tuple) else None
+    if allowed.items is not None and len(value) != (len(items) if items else allowed.items):
         raise ValueError(f"{shown} is {value!r}, expected {allowed.words}")
     item = ANY if allowed is ANY else allowed._replace(items=None)
-    return tuple(value_at(t, f"{shown}[{k}]", each, item) for k, each in enumerate(value))
+    made = tuple(
+        value_at(t, f"{shown}[{k}]", each, items[k] if items else item) for k, each in enumerate(value)
+    )
+    if allowed.rises and list(made) != sorted(made):
+        raise ValueError(f"{shown} is {made!r}, expected {allowed.words}")
+    return made
 
 
 def fixed(given: Any) -> Any:

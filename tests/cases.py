@@ -64,6 +64,8 @@ SGD, ADAPTIVE = {"lr": 0.1}, {"lr": 0.01}
 L2, OUTSIDE, BOTH = {"weight_decay": 0.05}, {"eps": 1e-3}, {"eps": 1e-3, "eps_root": 1e-6}
 DECOUPLED = L2 | {"decoupled": True}
 ROLLING = {"momentum": 0.9}
+AMSGRAD, CENTERED = {"amsgrad": True}, {"centered": True}
+QUICK = {"betas": (0.8, 0.9)}  # RAdam's fifth step is rectified already
 
 OPTIMIZERS = [
     OptimizerCase("plain", gn.SGD, reference.sgd, (), SGD),
@@ -96,13 +98,57 @@ OPTIMIZERS = [
     OptimizerCase("eps outside", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | OUTSIDE | {"decay": 0.8}),
     OptimizerCase("eps both", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | BOTH),
     OptimizerCase("l2", gn.RMSProp, reference.rmsprop, ("E",), ADAPTIVE | L2),
+    OptimizerCase("momentum", gn.RMSProp, reference.rmsprop, ("E", "b"), ADAPTIVE | ROLLING | L2),
+    OptimizerCase("centered", gn.RMSProp, reference.rmsprop, ("E", "a"), ADAPTIVE | CENTERED | L2 | BOTH),
+    OptimizerCase(
+        "centered momentum",
+        gn.RMSProp,
+        reference.rmsprop,
+        ("E", "a", "b"),
+        ADAPTIVE | CENTERED | ROLLING | OUTSIDE,
+    ),
     OptimizerCase("plain", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE),
     OptimizerCase("eps outside", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | OUTSIDE),
     OptimizerCase("eps both", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | BOTH | {"betas": (0.8, 0.95)}),
     OptimizerCase("l2", gn.Adam, reference.adam, ("m", "v"), ADAPTIVE | L2),
+    OptimizerCase("amsgrad", gn.Adam, reference.adam, ("m", "v", "v_max"), ADAPTIVE | L2 | BOTH | AMSGRAD),
     OptimizerCase("plain", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE),
     OptimizerCase("decay", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE | L2),
     OptimizerCase("eps both", gn.AdamW, reference.adamw, ("m", "v"), ADAPTIVE | L2 | BOTH),
+    OptimizerCase("amsgrad", gn.AdamW, reference.adamw, ("m", "v", "v_max"), ADAPTIVE | L2 | BOTH | AMSGRAD),
+    OptimizerCase("plain", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | QUICK),
+    OptimizerCase("never rectified", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | {"betas": (0.8, 0.6)}),
+    OptimizerCase("l2", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | QUICK | L2 | BOTH),
+    OptimizerCase("decoupled", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | QUICK | DECOUPLED | OUTSIDE),
+    OptimizerCase("plain", gn.Adamax, reference.adamax, ("m", "u"), ADAPTIVE),
+    OptimizerCase(
+        "l2", gn.Adamax, reference.adamax, ("m", "u"), ADAPTIVE | L2 | OUTSIDE | {"betas": (0.8, 0.6)}
+    ),
+    OptimizerCase("plain", gn.AdaDelta, reference.adadelta, ("E", "D"), {"lr": 1.0}),
+    OptimizerCase(
+        "l2", gn.AdaDelta, reference.adadelta, ("E", "D"), ADAPTIVE | L2 | {"decay": 0.8, "eps_root": 1e-2}
+    ),
+    OptimizerCase("plain", gn.AdaBelief, reference.adabelief, ("m", "s"), ADAPTIVE),
+    OptimizerCase("l2", gn.AdaBelief, reference.adabelief, ("m", "s"), ADAPTIVE | L2 | BOTH),
+    OptimizerCase("decoupled", gn.AdaBelief, reference.adabelief, ("m", "s"), ADAPTIVE | DECOUPLED | BOTH),
+    OptimizerCase("plain", gn.Adan, reference.adan, ("m", "n", "v", "g_before"), ADAPTIVE),
+    OptimizerCase(
+        "proximal decay",
+        gn.Adan,
+        reference.adan,
+        ("m", "n", "v", "g_before"),
+        ADAPTIVE | L2 | BOTH | {"betas": (0.9, 0.7, 0.8)},
+    ),
+    OptimizerCase("plain", gn.Lion, reference.lion, ("m",), ADAPTIVE),
+    OptimizerCase("decay", gn.Lion, reference.lion, ("m",), ADAPTIVE | L2 | {"betas": (0.8, 0.7)}),
+    OptimizerCase("plain", gn.Rprop, reference.rprop, ("g_before", "size"), SGD),
+    OptimizerCase(
+        "bounds",
+        gn.Rprop,
+        reference.rprop,
+        ("g_before", "size"),
+        SGD | {"etas": (0.3, 1.5), "step_sizes": (0.05, 0.12)},
+    ),
 ]
 
 

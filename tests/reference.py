@@ -46,34 +46,126 @@ def adagrad(p, g, state, t, *, lr, eps=None, eps_root=None, weight_decay=0.0):
     return p - lr * g / (np.sqrt(total + eps_root) + eps), {"G": total}
 
 
-def rmsprop(p, g, state, t, *, lr, decay=0.9, eps=None, eps_root=None, weight_decay=0.0):
-    """E ← γE + (1 − γ)g²; θ ← θ − ηg/(√(E + eps_root) + eps)."""
+def rmsprop(
+    p, g, state, t, *, lr, decay=0.9, eps=None, eps_root=None, momentum=0.0, centered=False, weight_decay=0.0
+):
+    """E ← γE + (1 − γ)g²; b ← μb + g/(√(E + eps_root) + eps); θ ← θ − ηb; centred E − a² for E."""
     eps, eps_root = epsilons(eps, eps_root)
     g = g + weight_decay * p
+    mean_square = decay * state.get("E", 0.0) + (1 - decay) * g**2
+    mean = decay * state.get("a", 0.0) + (1 - decay) * g
+    spread = np.maximum(mean_square - mean**2, 0.0) if centered else mean_square
+    b = momentum * state.get("b", 0.0) + g / (np.sqrt(spread + eps_root) + eps)
+    return p - lr * b, {"E": mean_square, "a": mean, "b": b}
+
+
+def adadelta(p, g, state, t, *, lr=1.0, decay=0.9, eps_root=1e-6, weight_decay=0.0):
+    """E ← ρE + (1 − ρ)g²; Δ = g√(D + ε)/√(E + ε); D ← ρD + (1 − ρ)Δ²; θ ← θ − ηΔ."""
+    g = g + weight_decay * p
     mean = decay * state.get("E", 0.0) + (1 - decay) * g**2
-    return p - lr * g / (np.sqrt(mean + eps_root) + eps), {"E": mean}
+    steps = state.get("D", 0.0)
+    step = g * np.sqrt(steps + eps_root) / np.sqrt(mean + eps_root)
+    return p - lr * step, {"E": mean, "D": decay * steps + (1 - decay) * step**2}
 
 
-def adam(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, weight_decay=0.0):
+def adam(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, amsgrad=False, weight_decay=0.0):
     """m̂ and v̂ are moving means corrected for their start at 0; θ ← θ − ηm̂/(√(v̂ + eps_root) + eps)."""
     g = g + weight_decay * p
-    step, state = _adam_step(g, state, t, betas, eps, eps_root)
+    step, state = _adam_step(g, state, t, betas, eps, eps_root, amsgrad)
     return p - lr * step, state
 
 
-def adamw(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, weight_decay=1e-4):
+def adamw(
+    p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, amsgrad=False, weight_decay=1e-4
+):
     """θ ← θ − η(m̂/(√(v̂ + eps_root) + eps) + λθ), with the old θ on the right."""
-    step, state = _adam_step(g, state, t, betas, eps, eps_root)
+    step, state = _adam_step(g, state, t, betas, eps, eps_root, amsgrad)
     return p - lr * (step + weight_decay * p), state
 
 
-def _adam_step(g, state, t, betas, eps, eps_root):
+def _adam_step(g, state, t, betas, eps, eps_root, amsgrad):
     eps, eps_root = epsilons(eps, eps_root)
     beta1, beta2 = betas
     m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    largest = np.maximum(state.get("v_max", 0.0), v)
+    m_hat, v_hat = m / (1 - beta1**t), (largest if amsgrad else v) / (1 - beta2**t)
+    return m_hat / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v, "v_max": largest}
+
+
+def decayed(p, g, lr, weight_decay, decoupled):
+    """Parameter and gradient after decay of either kind."""
+    return ((1 - lr * weight_decay) * p, g) if decoupled else (p, g + weight_decay * p)
+
+
+def radam(
+    p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, weight_decay=0.0, decoupled=False
+):
+    """Algorithm 2: adaptive and rectified where the SMA's length is above 5, momentum before."""
+    eps, eps_root = epsilons(eps, eps_root)
+    p, g = decayed(p, g, lr, weight_decay, decoupled)
+    beta1, beta2 = betas
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
     m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-    return m_hat / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v}
+    longest = 2 / (1 - beta2) - 1
+    length = longest - 2 * t * beta2**t / (1 - beta2**t)
+    if length > 5:
+        squared = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        step = np.sqrt(squared) * m_hat / (np.sqrt(v_hat + eps_root) + eps)
+    else:
+        step = m_hat
+    return p - lr * step, {"m": m, "v": v}
+
+
+def adamax(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """u ← max(β₂u, |g| + ε); θ ← θ − ηm̂/u."""
+    g = g + weight_decay * p
+    beta1, beta2 = betas
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    u = np.maximum(beta2 * state.get("u", 0.0), np.abs(g) + eps)
+    return p - lr * m / (1 - beta1**t) / u, {"m": m, "u": u}
+
+
+def adabelief(
+    p, g, state, t, *, lr, betas=(0.9, 0.999), eps=1e-16, eps_root=1e-16, weight_decay=0.0, decoupled=False
+):
+    """s ← β₂s + (1 − β₂)(g − m)² + eps_root; θ ← θ − ηm̂/(√ŝ + eps)."""
+    p, g = decayed(p, g, lr, weight_decay, decoupled)
+    beta1, beta2 = betas
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    s = beta2 * state.get("s", 0.0) + (1 - beta2) * (g - m) ** 2 + eps_root
+    return p - lr * m / (1 - beta1**t) / (np.sqrt(s / (1 - beta2**t)) + eps), {"m": m, "s": s}
+
+
+def adan(p, g, state, t, *, lr, betas=(0.98, 0.92, 0.99), eps=1e-8, eps_root=1e-8, weight_decay=0.0):
+    """Algorithm 1 with the authors' betas and corrections; the proximal decay divides by 1 + ηλ."""
+    beta1, beta2, beta3 = betas
+    change = g - state["g_before"] if t > 1 else np.zeros_like(g)
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    n = beta2 * state.get("n", 0.0) + (1 - beta2) * change
+    v = beta3 * state.get("v", 0.0) + (1 - beta3) * (g + beta2 * change) ** 2
+    m_hat, n_hat, v_hat = m / (1 - beta1**t), n / (1 - beta2**t), v / (1 - beta3**t)
+    p = p - lr * (m_hat + beta2 * n_hat) / (np.sqrt(v_hat + eps_root) + eps)
+    return p / (1 + lr * weight_decay), {"m": m, "n": n, "v": v, "g_before": g}
+
+
+def lion(p, g, state, t, *, lr, betas=(0.9, 0.99), weight_decay=1e-3):
+    """θ ← θ − η(sign(β₁m + (1 − β₁)g) + λθ); m ← β₂m + (1 − β₂)g."""
+    beta1, beta2 = betas
+    m = state.get("m", 0.0)
+    step = np.sign(beta1 * m + (1 - beta1) * g)
+    return p - lr * (step + weight_decay * p), {"m": beta2 * m + (1 - beta2) * g}
+
+
+def rprop(p, g, state, t, *, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0)):
+    """iRprop⁻: s grows where the sign stays, and shrinks where it turns, where g counts as 0 then."""
+    turn = np.sign(g) * np.sign(state.get("g_before", 0.0))
+    size = np.asarray(state.get("size", 0.0))
+    size = np.where(size == 0, lr, size) * np.select([turn > 0, turn < 0], [etas[1], etas[0]], 1.0)
+    size = np.clip(size, *step_sizes)
+    g = np.where(turn < 0, 0.0, g)
+    return p - np.sign(g) * size, {"g_before": g, "size": size}
 
 
 # Activations. Where only x > 0 decides, nan must be put back.

@@ -302,7 +302,9 @@ HYPER = {
     "momentum": [-0.1, 1.0, 1.5, NAN],
     "dampening": [-0.1, 1.5, NAN],
     "decay": [-0.1, 1.0, NAN],
-    "betas": [(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, NAN), (0.9,), (0.9, 0.9, 0.9)],
+    "betas": [(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, NAN), (0.9,), (0.9, 0.9, 0.9, 0.9)],
+    "etas": [(1.0, 1.2), (0.0, 1.2), (0.5, 1.0), (0.5, INF), (0.5, NAN), (0.5,)],
+    "step_sizes": [(0.0, 1.0), (1.0, 0.5), (1.0, INF), (NAN, 1.0), (1.0,)],
 }
 
 
@@ -317,8 +319,11 @@ OUT_OF_RANGE = [  # every class with every hyperparameter it has
 @pytest.mark.parametrize(("make", "name", "value"), OUT_OF_RANGE)
 def test_hyperparameter_out_of_range(make, name, value):
     """At the start, for all or in a group."""
-    bad = next((item for item in value if not 0 <= item < 1), value) if isinstance(value, tuple) else value
-    words = [name, bad, "expected"]
+    words = [name, "expected"]
+    if name == "betas":
+        words.append(next((item for item in value if not 0 <= item < 1), value))
+    elif not isinstance(value, tuple):
+        words.append(value)
     assert_refused(lambda: make(f64(2), **{name: value}), ValueError, *words)
     assert_refused(lambda: make([{"params": f64(2), name: value}]), ValueError, *words)
 

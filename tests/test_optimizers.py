@@ -315,6 +315,14 @@ def test_none_for_strided_parameters(rng):
         (gn.RMSProp, {"lr": 0.1, "decay": 0.9, "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
         (gn.Adam, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
         (gn.AdamW, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.RMSProp, {"decay": 0.9, "momentum": 0.9}),
+        (gn.AdaDelta, {"lr": 1.0, "decay": 0.9, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.RAdam, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.Adamax, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "weight_decay": 0.1}),
+        (gn.AdaBelief, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.Adan, {"lr": 0.1, "betas": (0.9, 0.8, 0.9), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.Lion, {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}),
+        (gn.Rprop, {"lr": 0.1}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -400,10 +408,23 @@ def test_defaults():
         gn.SGD: {"lr": 0.01, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0},
         gn.Momentum: {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0},
         gn.AdaGrad: {"lr": 0.01, "eps": 0.0, "eps_root": 1e-8, "weight_decay": 0.0},
-        gn.RMSProp: {"lr": 0.001, "decay": 0.9, "eps": 0.0, "eps_root": 1e-8, "weight_decay": 0.0},
+        gn.RMSProp: {
+            "lr": 0.001, "decay": 0.9, "eps": 0.0, "eps_root": 1e-8, "momentum": 0.0, "weight_decay": 0.0,
+        },
+        gn.AdaDelta: {"lr": 1.0, "decay": 0.9, "eps_root": 1e-6, "weight_decay": 0.0},
         gn.Adam: {"lr": 0.001, "betas": (0.9, 0.999), "eps": 0.0, "eps_root": 1e-8, "weight_decay": 0.0},
         gn.AdamW: {"lr": 0.001, "betas": (0.9, 0.999), "eps": 0.0, "eps_root": 1e-8, "weight_decay": 1e-4},
-    }
+        gn.RAdam: {"lr": 0.001, "betas": (0.9, 0.999), "eps": 0.0, "eps_root": 1e-8, "weight_decay": 0.0},
+        gn.Adamax: {"lr": 0.002, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+        gn.AdaBelief: {
+            "lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-16, "eps_root": 1e-16, "weight_decay": 0.0,
+        },
+        gn.Adan: {
+            "lr": 0.001, "betas": (0.98, 0.92, 0.99), "eps": 1e-8, "eps_root": 1e-8, "weight_decay": 0.0,
+        },
+        gn.Lion: {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 1e-3},
+        gn.Rprop: {"lr": 0.01, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0)},
+    }  # fmt: skip
     for make, defaults in expected.items():
         group = make(np.zeros(1)).groups[0]
         assert {name: group[name] for name in defaults} == defaults, make
@@ -497,8 +518,30 @@ OFF = {
     "Momentum decoupled": (gn.Momentum, {"momentum": 0.0, "decoupled": True}),
     "AdaGrad": (gn.AdaGrad, {}),
     "RMSProp": (gn.RMSProp, {"decay": 0.0}),
+    "RMSProp centered": (gn.RMSProp, {"decay": 0.0, "momentum": lambda t: 0.0, "centered": True}),
+    "RMSProp with momentum": (gn.RMSProp, {"decay": 0.0, "momentum": lambda t: 0.0}),
+    "AdaDelta": (gn.AdaDelta, {"decay": 0.0}),
     "Adam": (gn.Adam, {"betas": (0.0, 0.0)}),
+    "Adam amsgrad": (gn.Adam, {"betas": (0.0, 0.0), "amsgrad": True}),
     "AdamW": (gn.AdamW, {"betas": (0.0, 0.0), "weight_decay": 0.0}),
+    "AdamW amsgrad": (gn.AdamW, {"betas": (0.0, 0.0), "weight_decay": 0.0, "amsgrad": True}),
+    "RAdam": (gn.RAdam, {"betas": (0.0, 0.0)}),
+    "RAdam decoupled": (gn.RAdam, {"betas": (0.0, 0.0), "decoupled": True}),
+    "Adamax": (gn.Adamax, {"betas": (0.0, 0.0)}),
+    "AdaBelief": (gn.AdaBelief, {"betas": (0.0, 0.0)}),
+    "Adan": (gn.Adan, {"betas": (0.0, 0.0, 0.0)}),
+    "Lion": (gn.Lion, {"betas": (0.0, 0.0), "weight_decay": 0.0}),
+    "Rprop": (gn.Rprop, {}),
+}
+
+
+# States that are no means: a sum, maxima, the means of steps past and their sizes.
+KEPT = {
+    "AdaGrad": ["G"],
+    "AdaDelta": ["D"],
+    "Adam amsgrad": ["v_max"],
+    "AdamW amsgrad": ["v_max"],
+    "Rprop": ["size"],
 }
 
 
@@ -518,7 +561,9 @@ def test_what_is_switched_off_does_not_act_on_infinity(name, option, target, dty
         optimizer.step(np.zeros(size, dtype))
         assert_same_bits(p, before)
         for state in optimizer._state[0].values():
-            state[...] = np.inf if name != "AdaGrad" else 0.0  # G is no mean
+            state[...] = np.inf
+        for kept in KEPT.get(name, []):
+            optimizer._state[0][kept][...] = 0.0
         p[...] = 1.0
         optimizer.step(np.ones(size, dtype))
         optimizer.step(np.zeros(size, dtype))

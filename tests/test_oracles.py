@@ -165,6 +165,187 @@ def test_torch(make, hyper, name, theirs, data):
     assert_agree(p, tensor.numpy(), start)
 
 
+# Fifty steps: gradients that change, decay, schedules of the rate and the betas, a None.
+
+LONG = 50
+MISSING = 17  # the step in which the first parameter has no gradient
+
+
+def rate(t):
+    """Falling, with a warm-up."""
+    return 0.02 * min((t + 1) / 5, 1.0) * 0.97**t
+
+
+def second_beta(t):
+    """Rising."""
+    return 0.99 - 0.09 * 0.9**t
+
+
+@pytest.fixture
+def long_data(dtype, rng):
+    """Two parameters, and gradients of both a step."""
+    start = [rng.standard_normal(shape).astype(dtype) for shape in ((12, 5), (7,))]
+    sizes = 10.0 ** rng.uniform(-3, 1, LONG)
+    gradients = [[(size * rng.standard_normal(p.shape)).astype(dtype) for p in start] for size in sizes]
+    gradients[MISSING][0] = None
+    return start, gradients
+
+
+def assert_long_run(optimizer, params, start, gradients, others):
+    """Every parameter within 1e-12 of the other's in float64, and by rounding in float32."""
+    for t, g in enumerate(gradients):
+        optimizer.step(g)
+        others.step(t, g)
+    for k, (p, first) in enumerate(zip(params, start, strict=True)):
+        error = np.abs(p - others.params(k)).max() / max(np.abs(first).max(), np.abs(p).max())
+        assert error < (1e-12 if p.dtype == np.float64 else 64 * np.finfo(p.dtype).eps)
+        assert np.abs(p - first).max() > 1e-4
+
+
+L2_DECOUPLED = L2 | {"decoupled": True}
+ADAPTED = {"lr": rate, "betas": (0.9, second_beta)}
+RMS = {"lr": rate, "decay": second_beta, "eps": 1e-6}
+TORCH_RMS = {"lr": rate, "alpha": second_beta, "eps": 1e-6}
+LONG_TORCH = [  # with what PyTorch calls them
+    ("Adam amsgrad", gn.Adam, ADAPTED | L2 | OUTSIDE | {"amsgrad": True}, "Adam",
+     ADAPTED | L2 | {"eps": 1e-6, "amsgrad": True}),
+    ("AdamW amsgrad", gn.AdamW, ADAPTED | L2 | OUTSIDE | {"amsgrad": True}, "AdamW",
+     ADAPTED | L2 | {"eps": 1e-6, "amsgrad": True}),
+    ("RMSProp momentum", gn.RMSProp, RMS | L2 | {"momentum": 0.9}, "RMSprop",
+     TORCH_RMS | L2 | {"momentum": 0.9}),
+    ("RMSProp centered", gn.RMSProp, RMS | L2 | {"centered": True}, "RMSprop",
+     TORCH_RMS | L2 | {"centered": True}),
+    ("RMSProp both", gn.RMSProp, RMS | L2 | {"momentum": 0.9, "centered": True}, "RMSprop",
+     TORCH_RMS | L2 | {"momentum": 0.9, "centered": True}),
+    # PyTorch adds ε before the correction of v.
+    ("RAdam", gn.RAdam, ADAPTED | L2 | {"eps": 0.0}, "RAdam", ADAPTED | L2 | {"eps": 0.0}),
+    ("RAdam decoupled", gn.RAdam, ADAPTED | L2_DECOUPLED | {"eps": 0.0}, "RAdam",
+     ADAPTED | L2 | {"eps": 0.0, "decoupled_weight_decay": True}),
+    ("Adamax", gn.Adamax, ADAPTED | L2 | {"eps": 1e-3}, "Adamax", ADAPTED | L2 | {"eps": 1e-3}),
+    ("AdaDelta", gn.AdaDelta, L2 | {"lr": lambda t: 50 * rate(t), "decay": second_beta}, "Adadelta",
+     L2 | {"lr": lambda t: 50 * rate(t), "rho": second_beta, "eps": 1e-6}),
+    ("Rprop", gn.Rprop, {"lr": rate, "step_sizes": (1e-3, 0.1)}, "Rprop",
+     {"lr": rate, "step_sizes": (1e-3, 0.1)}),
+]  # fmt: skip
+
+
+class Torch:
+    """PyTorch's optimizer, its hyperparameters set before each step."""
+
+    def __init__(self, name, hyper, start):
+        self.torch = pytest.importorskip("torch")
+        self.tensors, self.hyper = [self.torch.from_numpy(p.copy()) for p in start], hyper
+        kind = getattr(self.torch.optim, name)
+        self.optimizer = kind(self.tensors, **self.at(0), foreach=False)
+
+    def at(self, t):
+        """Hyperparameters of a step."""
+        return {
+            name: tuple(each(t) if callable(each) else each for each in given)
+            if isinstance(given, tuple)
+            else given(t) if callable(given) else given
+            for name, given in self.hyper.items()
+        }  # fmt: skip
+
+    def step(self, t, gradients):
+        """One step."""
+        self.optimizer.param_groups[0].update(self.at(t))
+        for tensor, g in zip(self.tensors, gradients, strict=True):
+            tensor.grad = None if g is None else self.torch.from_numpy(g)
+        self.optimizer.step()
+
+    def params(self, k):
+        """A parameter as it is now."""
+        return self.tensors[k].numpy()
+
+
+@pytest.mark.parametrize(
+    ("make", "hyper", "name", "theirs"), [pytest.param(*row, id=name) for name, *row in LONG_TORCH]
+)
+def test_torch_over_fifty_steps(make, hyper, name, theirs, long_data):
+    """Parameters after all of them."""
+    start, gradients = long_data
+    params = [p.copy() for p in start]
+    assert_long_run(make(params, **hyper), params, start, gradients, Torch(name, theirs, start))
+
+
+def test_torch_rprop_whose_first_size_is_out_of_bounds(dtype):
+    """It is lr, moved into them."""
+    start, gradients = [np.ones(3, dtype)], [[np.array([1.0, -2.0, 0.0], dtype)]] * 3
+    for lr, sizes in ((0.01, (0.05, 0.5)), (2.0, (0.05, 0.5))):
+        params, hyper = [start[0].copy()], {"lr": lr, "step_sizes": sizes}
+        assert_long_run(gn.Rprop(params, **hyper), params, start, gradients, Torch("Rprop", hyper, start))
+
+
+def long_optax():
+    """gnumba's class and arguments, and optax's (given optax and the schedule)."""
+    outside, half = {"eps": 1e-3, "eps_root": 1e-6}, {"betas": (0.9, 0.5, 0.9)}
+    return [
+        ("RAdam", gn.RAdam, L2 | outside,
+         lambda o, lr: o.chain(o.add_decayed_weights(0.05), o.radam(lr, **outside))),
+        ("AdaDelta", gn.AdaDelta, L2,
+         lambda o, lr: o.chain(o.add_decayed_weights(0.05), o.adadelta(lr, rho=0.9, eps=1e-6))),
+        ("AdaBelief", gn.AdaBelief, {}, lambda o, lr: o.adabelief(lr)),
+        ("AdaBelief l2", gn.AdaBelief, L2 | outside,
+         lambda o, lr: o.chain(o.add_decayed_weights(0.05), o.adabelief(lr, **outside))),
+        ("AdaBelief decoupled", gn.AdaBelief, L2_DECOUPLED | outside,
+         lambda o, lr: o.chain(
+             o.scale_by_belief(**outside), o.add_decayed_weights(0.05), o.scale_by_learning_rate(lr))),
+        # optax multiplies by 1 − β₂ where the paper, in these betas, has β₂.
+        ("Adan", gn.Adan, half, lambda o, lr: o.adan(lr, b1=0.9, b2=0.5, b3=0.9)),
+        ("Lion", gn.Lion, L2, lambda o, lr: o.lion(lr, weight_decay=0.05)),
+        ("Lion betas", gn.Lion, L2 | {"betas": (0.8, 0.7)},
+         lambda o, lr: o.lion(lr, b1=0.8, b2=0.7, weight_decay=0.05)),
+    ]  # fmt: skip
+
+
+class Optax:
+    """A transformation a parameter, none of which counts a step without a gradient."""
+
+    def __init__(self, optax, same, start):
+        self.optax, self.t = optax, 0
+        self.transform = same(optax, lambda count: rate(self.t))
+        self.arrays, self.states = list(start), [self.transform.init(p) for p in start]
+
+    def step(self, t, gradients):
+        """One step."""
+        self.t = t
+        for k, g in enumerate(gradients):
+            if g is not None:
+                updates, self.states[k] = self.transform.update(g, self.states[k], self.arrays[k])
+                self.arrays[k] = np.asarray(self.optax.apply_updates(self.arrays[k], updates))
+
+    def params(self, k):
+        """A parameter as it is now."""
+        return self.arrays[k]
+
+
+@pytest.mark.parametrize(
+    ("make", "hyper", "same"), [pytest.param(*row, id=name) for name, *row in long_optax()]
+)
+def test_optax_over_fifty_steps(make, hyper, same, long_data, optax):
+    """Parameters after all of them."""
+    start, gradients = long_data
+    params = [p.copy() for p in start]
+    assert_long_run(make(params, lr=rate, **hyper), params, start, gradients, Optax(optax, same, start))
+
+
+def test_adan_follows_its_authors_code():
+    """Their adan.py (sail-sg/Adan, commit 2c65bea), run by PyTorch 2.13 in float64, proximal decay."""
+    trajectory = {
+        1: [0.9490509495310985, -1.9480519484046661, 0.549450548775542],
+        2: [0.9199549424946502, -1.900254969635865, 0.533420644971627],
+        10: [0.7569291182461483, -1.5930489022028866, 0.4889543868318753],
+        50: [0.007689638653437775, -0.447495140208738, 0.12932204954554916],
+    }
+    p, k = np.array([1.0, -2.0, 0.5]), np.arange(1.0, 4.0)
+    optimizer = gn.Adan(p, lr=0.05, weight_decay=0.02, eps_root=0.0)
+    for t in range(1, 51):
+        optimizer.step(np.cos(k * t**2) * 10.0 ** -((t - 1) % 3) + 0.5 * p)
+        if t in trajectory:
+            np.testing.assert_allclose(p, trajectory[t], rtol=1e-12, atol=1e-13)
+
+
 # Activations.
 
 

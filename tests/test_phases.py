@@ -15,9 +15,14 @@ from models import Halving, assert_equal_models, assert_equal_states, copies, fa
 
 import gnumba as gn
 
+CLASSES = one_a_class()
+# Each class after itself and after another: an optimizer knows nothing of the one before it.
 PAIRS = pytest.mark.parametrize(
     ("first", "second"),
-    [pytest.param(a, b, id=f"{a}-{b}") for a, b in itertools.product(one_a_class(), repeat=2)],
+    [
+        pytest.param(a, b, id=f"{a}-{b}")
+        for a, b in [*zip(CLASSES, CLASSES, strict=True), *itertools.pairwise([*CLASSES, CLASSES[0]])]
+    ],
 )
 
 
@@ -443,21 +448,33 @@ def mean_gradient(gradients, beta1):
     return m / (1.0 - beta1**t)
 
 
+# With betas of which one is that of m.
+SOURCES = {
+    gn.Adam: lambda beta: (beta, 0.9),
+    gn.AdamW: lambda beta: (beta, 0.9),
+    gn.RAdam: lambda beta: (beta, 0.9),
+    gn.Adamax: lambda beta: (beta, 0.9),
+    gn.AdaBelief: lambda beta: (beta, 0.9),
+    gn.Adan: lambda beta: (beta, 0.8, 0.9),
+    gn.Lion: lambda beta: (0.9, beta),
+}
+
+
 @pytest.mark.parametrize("goal", GOALS.values(), ids=GOALS.keys())
-@pytest.mark.parametrize("source", [gn.Adam, gn.AdamW])
+@pytest.mark.parametrize("source", SOURCES, ids=lambda make: make.__name__)
 def test_momentum_carried(source, goal, dtype, rng):
     """m̂ by each parameter's own count, in its dtype; the parameters stay; the next step uses it."""
     make, hyper, gain = goal
-    params, beta1 = model(rng, dtype), 0.7
+    params, beta = model(rng, dtype), 0.7
     grads = gradients_of(rng, params, 4)
     grads[0]["b"] = grads[2]["b"] = grads[3]["w"] = None
-    first = gn.Phase(source, steps=3, lr=0.125, betas=(beta1, 0.9))
+    first = gn.Phase(source, steps=3, lr=0.125, betas=SOURCES[source](beta))
     plan = gn.Phases(params, [first, gn.Phase(make, lr=0.5, **hyper)], carry="momentum")
     for g in grads[:3]:
         plan.step(g)
     others, state = copies(params), plan.state_dict()["optimizer"]["state"]
     for name, arrays in state.items():
-        expected = gain * mean_gradient([g[name] for g in grads[:3]], beta1)
+        expected = gain * mean_gradient([g[name] for g in grads[:3]], beta)
         assert arrays["updates"] == 0
         assert_close(arrays["v"], expected, dtype, scale=np.abs(expected).max(), what=name)
     by_hand = make(others, lr=0.5, **hyper)
@@ -566,12 +583,13 @@ def test_carry_of_a_phase_goes_before_that_of_the_plan():
         assert v.any() == (of_phase == "momentum")
 
 
-@PAIRS
+@pytest.mark.parametrize("first", CLASSES, ids=str)
+@pytest.mark.parametrize("second", CLASSES, ids=str)
 def test_what_cannot_carry_is_refused_at_once(first, second):
     """From a rule without a mean of gradients, or to one without v for it; nothing has been done."""
     goal = {"momentum": 0.9} if second.make is gn.SGD else {}
     phases = [gn.Phase(first.make, steps=1), gn.Phase(second.make, **goal)]
-    if first.make in (gn.Adam, gn.AdamW) and second.make in (gn.SGD, gn.Momentum):
+    if first.make in SOURCES and second.make in (gn.SGD, gn.Momentum):
         assert gn.Phases(np.zeros(1), phases, carry="momentum").phase == 0
     else:
         with pytest.raises(ValueError, match="phase 1 has carry='momentum' from rule"):

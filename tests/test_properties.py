@@ -35,8 +35,12 @@ CASES = [
         "Momentum-l2",
         "AdaGrad-eps outside",
         "RMSProp-eps both",
+        "AdaDelta-l2",
         "Adam-l2",
+        "Adam-amsgrad",
         "AdamW-decay",
+        "RAdam-decoupled",
+        "Adamax-l2",
     )
 ]
 

@@ -24,7 +24,18 @@ def _tends_to(scalars: Mapping[str, float]) -> float:
     return scalars["one_minus_tau"] / (1.0 - scalars["mu"])
 
 
-MEAN = (rules.adam, rules.adamw)  # rules whose m is a mean of gradients, short of the factor 1 − β₁ᵗ
+# Rules whose m is a mean of gradients, short of the factor 1 − βᵗ, and the scalar that is this β.
+MEAN: dict[Rule, str] = {
+    rules.adam: "beta1",
+    rules.adamw: "beta1",
+    rules.amsgrad: "beta1",
+    rules.amsgradw: "beta1",
+    rules.radam: "beta1",
+    rules.adamax: "beta1",
+    rules.adabelief: "beta1",
+    rules.adan: "beta1",
+    rules.sign_momentum: "beta2",
+}
 GAIN: dict[Rule, Callable[[Mapping[str, float]], float]] = {  # rules with a v, and v over the mean gradient
     rules.momentum: lambda scalars: 1.0,
     rules.heavy_ball: _tends_to,
@@ -45,13 +56,13 @@ def check_carries(k: int, before: Rule, after: Rule) -> None:
 
 
 def means(optimizer: Optimizer) -> dict[str, tuple[Array, float]]:
-    """For each updated parameter, Adam's m and 1/(1 − β₁ᵗ): t is its update count, β₁ the last step's."""
+    """For each updated parameter, its m and 1/(1 − βᵗ): t is its update count, β the last step's."""
     found = {}
     for p in optimizer._params:
         if updates := optimizer.update_count(p):
             hyper = optimizer.groups[p.group].values_at(optimizer.t - 1)
-            beta1 = optimizer.scalars(updates, **hyper)["beta1"]
-            found[p.name] = optimizer._state[p.index]["m"], 1.0 / (1.0 - beta1**updates)
+            beta = optimizer.scalars(updates, **hyper)[MEAN[optimizer.rule]]
+            found[p.name] = optimizer._state[p.index]["m"], 1.0 / (1.0 - beta**updates)
     return found
 
 

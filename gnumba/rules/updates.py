@@ -9,17 +9,29 @@ A term that is switched off must not act: 0 · inf is nan. `plus` and `mean` see
 """
 
 from .._rule import rule
-from ..elementary import sqrt
+from ..elementary import clip, maximum, sign, sqrt, where
 
 __all__ = [
+    "adabelief",
+    "adadelta",
     "adagrad",
     "adam",
+    "adamax",
     "adamw",
+    "adan",
+    "amsgrad",
+    "amsgradw",
     "heavy_ball",
     "momentum",
     "nesterov",
+    "radam",
     "rmsprop",
+    "rmsprop_centered",
+    "rmsprop_centered_momentum",
+    "rmsprop_momentum",
+    "rprop",
     "sgd",
+    "sign_momentum",
 ]
 
 
@@ -31,6 +43,11 @@ def plus(x, factor, y):
 def mean(old, new, beta, one_minus_beta):
     """β · old + (1 − β) · new, a moving mean, and new where β is 0."""
     return beta * old + one_minus_beta * new if beta != 0.0 else one_minus_beta * new
+
+
+def variance(mean_of_squares, mean):
+    """E[g²] − E[g]², not below 0."""
+    return maximum(mean_of_squares - mean * mean, 0.0)
 
 
 @rule
@@ -78,6 +95,45 @@ def rmsprop(p, g, E, /, lr, decay, one_minus_decay, eps, eps_root, weight_decay)
 
 
 @rule
+def rmsprop_momentum(p, g, E, b, /, lr, decay, one_minus_decay, eps, eps_root, mu, weight_decay):  # noqa: N803
+    """RMSProp with momentum of the scaled gradients. Tieleman & Hinton 2012."""
+    g = plus(g, weight_decay, p)
+    E = mean(E, g * g, decay, one_minus_decay)  # noqa: N806
+    b = mean(b, g / (sqrt(E + eps_root) + eps), mu, 1.0)
+    return p - lr * b, E, b
+
+
+@rule
+def rmsprop_centered(p, g, E, a, /, lr, decay, one_minus_decay, eps, eps_root, weight_decay):  # noqa: N803
+    """RMSProp by the gradients' variance. Graves 2013, arXiv:1308.0850."""
+    g = plus(g, weight_decay, p)
+    E = mean(E, g * g, decay, one_minus_decay)  # noqa: N806
+    a = mean(a, g, decay, one_minus_decay)
+    return p - lr * g / (sqrt(variance(E, a) + eps_root) + eps), E, a
+
+
+@rule
+def rmsprop_centered_momentum(
+    p, g, E, a, b, /, lr, decay, one_minus_decay, eps, eps_root, mu, weight_decay,  # noqa: N803
+):  # fmt: skip
+    """RMSProp by the gradients' variance, with momentum. Graves 2013, arXiv:1308.0850."""
+    g = plus(g, weight_decay, p)
+    E = mean(E, g * g, decay, one_minus_decay)  # noqa: N806
+    a = mean(a, g, decay, one_minus_decay)
+    b = mean(b, g / (sqrt(variance(E, a) + eps_root) + eps), mu, 1.0)
+    return p - lr * b, E, a, b
+
+
+@rule
+def adadelta(p, g, E, D, /, lr, decay, one_minus_decay, eps_root, weight_decay):  # noqa: N803
+    """AdaDelta. Zeiler 2012, arXiv:1212.5701."""
+    g = plus(g, weight_decay, p)
+    E = mean(E, g * g, decay, one_minus_decay)  # noqa: N806
+    step = sqrt(D + eps_root) / sqrt(E + eps_root) * g
+    return p - lr * step, E, mean(D, step * step, decay, one_minus_decay)
+
+
+@rule
 def adam(
     p, g, m, v, /,
     lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root, weight_decay,
@@ -98,3 +154,97 @@ def adamw(
     m = mean(m, g, beta1, one_minus_beta1)
     v = mean(v, g * g, beta2, one_minus_beta2)
     return p - plus(lr * m / (sqrt(v * v_correction + eps_root) + eps), pull, p), m, v
+
+
+@rule
+def amsgrad(
+    p, g, m, v, v_max, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root, weight_decay,
+):  # fmt: skip
+    """Adam by the largest v so far. Reddi, Kale & Kumar 2018, arXiv:1904.09237."""
+    g = plus(g, weight_decay, p)
+    m = mean(m, g, beta1, one_minus_beta1)
+    v = mean(v, g * g, beta2, one_minus_beta2)
+    v_max = maximum(v, v_max)
+    return p - lr * m / (sqrt(v_max * v_correction + eps_root) + eps), m, v, v_max
+
+
+@rule
+def amsgradw(
+    p, g, m, v, v_max, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root, pull,
+):  # fmt: skip
+    """AdamW by the largest v so far. Reddi, Kale & Kumar 2018, arXiv:1904.09237."""
+    m = mean(m, g, beta1, one_minus_beta1)
+    v = mean(v, g * g, beta2, one_minus_beta2)
+    v_max = maximum(v, v_max)
+    return p - plus(lr * m / (sqrt(v_max * v_correction + eps_root) + eps), pull, p), m, v, v_max
+
+
+@rule
+def radam(
+    p, g, m, v, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, rectified, eps, eps_root,
+    weight_decay, pull,
+):  # fmt: skip
+    """RAdam. Liu et al. 2020, arXiv:1908.03265; where it is rectified, lr holds r/(1 − β₁ᵗ)."""
+    g = plus(g, weight_decay, p)
+    m = mean(m, g, beta1, one_minus_beta1)
+    v = mean(v, g * g, beta2, one_minus_beta2)
+    step = lr * m / (sqrt(v * v_correction + eps_root) + eps) if rectified != 0.0 else lr * m
+    return p - plus(step, pull, p), m, v
+
+
+@rule
+def adamax(p, g, m, u, /, lr, beta1, one_minus_beta1, beta2, eps, weight_decay):
+    """Adamax, Adam by the infinity norm. Kingma & Ba 2015, arXiv:1412.6980; lr holds 1/(1 − β₁ᵗ)."""
+    g = plus(g, weight_decay, p)
+    m = mean(m, g, beta1, one_minus_beta1)
+    u = maximum(abs(g) + eps, plus(0.0, beta2, u))
+    return p - lr * m / u, m, u
+
+
+@rule
+def adabelief(
+    p, g, m, s, /,
+    lr, beta1, one_minus_beta1, beta2, one_minus_beta2, s_correction, eps, eps_root, weight_decay, pull,
+):  # fmt: skip
+    """AdaBelief. Zhuang et al. 2020, arXiv:2010.07468; lr and s_correction as in Adam."""
+    g = plus(g, weight_decay, p)
+    m = mean(m, g, beta1, one_minus_beta1)
+    surprise = g - m
+    s = mean(s, surprise * surprise, beta2, one_minus_beta2) + eps_root
+    return p - plus(lr * m / (sqrt(s * s_correction) + eps), pull, p), m, s
+
+
+@rule
+def adan(
+    p, g, m, n, v, g_before, /,
+    lr, lr_n, beta1, one_minus_beta1, beta2, one_minus_beta2, beta3, one_minus_beta3, v_correction,
+    is_first, eps, eps_root, shrink,
+):  # fmt: skip
+    """Adan. Xie et al. 2022, arXiv:2208.06677; lr_n is ηβ₂/(1 − β₂ᵗ), shrink −ηλ/(1 + ηλ)."""
+    change = 0.0 if is_first != 0.0 else g - g_before
+    m = mean(m, g, beta1, one_minus_beta1)
+    n = mean(n, change, beta2, one_minus_beta2)
+    ahead = plus(g, beta2, change)
+    v = mean(v, ahead * ahead, beta3, one_minus_beta3)
+    p = p - plus(lr * m, lr_n, n) / (sqrt(v * v_correction + eps_root) + eps)
+    return plus(p, shrink, p), m, n, v, g
+
+
+@rule
+def sign_momentum(p, g, m, /, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, pull):
+    """Lion, evolved sign momentum. Chen et al. 2023, arXiv:2302.06675."""
+    step = lr * sign(mean(m, g, beta1, one_minus_beta1))
+    return p - plus(step, pull, p), mean(m, g, beta2, one_minus_beta2)
+
+
+@rule
+def rprop(p, g, g_before, size, /, lr, eta_minus, eta_plus, smallest, largest):
+    """Rprop without weight backtracking. Riedmiller & Braun 1993; Igel & Hüsken 2000. A new size is lr."""
+    turn = sign(g) * sign(g_before)
+    factor = where(turn > 0.0, eta_plus, where(turn < 0.0, eta_minus, 1.0))
+    size = clip(where(size == 0.0, lr, size) * factor, smallest, largest)
+    g = where(turn < 0.0, 0.0, g)
+    return p - sign(g) * size, g, size
