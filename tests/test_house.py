@@ -2,6 +2,7 @@
 that code, tests, benchmarks and documentation name the same things."""
 
 import ast
+import doctest
 import graphlib
 import importlib.util
 import json
@@ -114,6 +115,20 @@ def test_docstrings_say_what_it_is_for(thing):
     """A line each."""
     for word in ("Strengths:", "Weaknesses:", "For:", "Examples\n"):
         assert word in thing.__doc__
+
+
+@pytest.mark.parametrize(
+    "act",
+    [*(case.act for case in one_an_activation()), gn.dropout, gn.alpha_dropout],
+    ids=lambda act: act.name,
+)
+def test_examples_in_docstrings_of_activations(act):
+    """Those of objects; pytest runs those of functions and classes."""
+    parsed = doctest.DocTestParser().get_doctest(act.__doc__, {}, act.name, None, None)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE, verbose=False)
+    said = []
+    assert runner.run(parsed, out=said.append).failed == 0, "".join(said)
+    assert parsed.examples
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, Path(__file__).parent], ids=["package", "tests"])
