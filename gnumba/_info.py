@@ -10,7 +10,7 @@ from typing import Any
 
 import llvmlite.binding
 
-from ._engine import binding, host, threads
+from ._engine import binding, host, normed, threads
 from ._engine.arrays import checked_dtype
 from ._engine.compile import cache, kernel, numba_private
 from ._engine.compile.snapshot import current
@@ -105,7 +105,10 @@ def inspect(
     function, made = _function(rule), checked_dtype(dtype)
     flat = isinstance(rule, (Activation, Dropout))
     if kernel.checked_target(target, TARGETS) != "cuda":
-        return host.inspect(function, made, threads.usable(target), flat=flat)
+        target = threads.usable(target)
+        if function.normed:
+            return normed.inspect(function, made, target)
+        return host.inspect(function, made, target, flat=flat)
     from ._engine.cuda import report
 
     return report.inspected(function, made, flat, cc)
@@ -153,10 +156,11 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
     asked = kernel.TARGETS if target is None else (kernel.checked_target(target, TARGETS),)
     targets = dict.fromkeys(map(threads.usable, asked))
     if not flat:
-        sweeps = [functools.partial(host.sweep, f, made, each) for f in functions for each in targets]
+        makers = [(make, f) for f in functions for make in normed.makers(f)]
+        sweeps = [functools.partial(make, f, made, each) for make, f in makers for each in targets]
         return [*sweeps, binding.binder]
-    makers = {"cpu": host.flat, "parallel": host.shared_flat}
-    return [functools.partial(makers[each], f, made) for f in functions for each in targets]
+    flats = {"cpu": host.flat, "parallel": host.shared_flat}
+    return [functools.partial(flats[each], f, made) for f in functions for each in targets]
 
 
 def _function(thing: Any) -> Elementwise:

@@ -9,7 +9,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from numbers import Real
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from ._suggest import nearest, suggesting
@@ -40,8 +40,9 @@ class Elementwise:
     A name in both ``reads`` and ``writes`` is one array, updated in place. With ``summed``, the last
     name in ``writes`` is wanted as a sum only. With ``scaled``, the second name in ``reads`` is
     multiplied by a factor, which follows the scalars. With ``indexed``, the function's first argument
-    is the element's index in C order, however the array lies in memory. This is all that the engine
-    knows of the maths it compiles.
+    is the element's index in C order, however the array lies in memory. The scalars named in ``normed``
+    are norms, over a row, of the functions there. This is all that the engine knows of the maths it
+    compiles.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Elementwise:
         summed: bool = False,
         scaled: bool = False,
         indexed: bool = False,
+        normed: Mapping[str, FunctionType] = MappingProxyType({}),
         title: str = "rule {!r}",
     ) -> None:
         self.fn = fn
         self.name = fn.__name__
         self.title = title.format(self.name)  # what error messages call it
         self.reads, self.writes, self.scalars = reads, writes, scalars
-        self.summed, self.scaled, self.indexed = summed, scaled, indexed
+        self.summed, self.scaled, self.indexed, self.normed = summed, scaled, indexed, normed
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
         self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
@@ -189,14 +191,28 @@ class Rule(Compilable):
         First values of states that do not start at zero.
     defaults : dict
         Values of scalars that ``gnumba.optimizer`` need not be given.
+    normed : dict
+        Those of the scalars that are norms, and the function that each is the norm of.
+    given : tuple of str
+        Names of the other scalars.
     """
 
     @suggesting
-    def __init__(self, fn: Callable[..., Any], initial: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        initial: Mapping[str, float] | None = None,
+        normed: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
         elements, scalars, defaults = _read_signature(fn)
-        super().__init__(Elementwise(fn, elements, (elements[0], *elements[2:]), scalars, scaled=True))
-        self.state, self.scalars = elements[2:], scalars
-        self.defaults = {name: value for name, value in defaults.items() if name in scalars}
+        norms = _checked_norms(f"rule {fn.__name__!r}", normed or {}, elements, scalars)
+        writes = elements[0], *elements[2:]
+        super().__init__(
+            Elementwise(fn, elements, writes, scalars, scaled=True, normed=norms), fn, *norms.values()
+        )
+        self.state, self.scalars, self.normed = elements[2:], scalars, norms
+        self.given = tuple(name for name in scalars if name not in norms)
+        self.defaults = {name: value for name, value in defaults.items() if name in self.given}
         first = {name: value for name, value in defaults.items() if name in self.state}
         self.initial = {**first, **(initial or {})}
         if unknown := sorted(set(self.initial) - set(self.state)):
@@ -219,7 +235,7 @@ class Rule(Compilable):
         return ufunc.ufuncs(self, target)
 
     def _like(self, *parts: Any) -> Rule:
-        return Rule(parts[0], self.initial)
+        return Rule(parts[0], self.initial, dict(zip(self.normed, parts[1:], strict=True)))
 
     def _unsettable(self, name: str) -> str:
         if name in self.scalars:
@@ -237,9 +253,16 @@ registry: dict[str, Rule] = {}
 @overload
 def rule(fn: Callable[..., Any]) -> Rule: ...
 @overload
-def rule(*, initial: Mapping[str, float] | None = None) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(
+    *, initial: Mapping[str, float] | None = None, normed: Mapping[str, Callable[..., Any]] | None = None
+) -> Callable[[Callable[..., Any]], Rule]: ...
 @suggesting
-def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] | None = None) -> Any:
+def rule(
+    fn: Callable[..., Any] | None = None,
+    *,
+    initial: Mapping[str, float] | None = None,
+    normed: Mapping[str, Callable[..., Any]] | None = None,
+) -> Any:
     """Make an update rule of a scalar function; its signature is the schema.
 
     ``def name(p, g, *state, /, *scalars)``: the parameter, its gradient and any number of states
@@ -257,6 +280,12 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
         The scalar function: arithmetic, conditional expressions, ``gnumba.elementary``.
     initial : dict, optional
         First value of each state that does not start at zero.
+    normed : dict, optional
+        Which of the scalars are norms of a whole parameter, and of what: ``{"p_norm": lambda p: p}`` gives
+        the rule √Σp² as its scalar ``p_norm``. Such a function takes any of the rule's arguments, by their
+        names, as they are before the update, and returns a number an element. A step reads a parameter's
+        arrays once more for its norms, which are summed in float64, with the same bits for any number
+        of threads. `Rows` have no such norm.
 
     Returns
     -------
@@ -268,8 +297,8 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
     TypeError
         If ``fn`` is no function written in Python, or a default is no number.
     ValueError
-        If the signature is not of that form, ``initial`` names no state, or the name belongs to
-        a built-in rule.
+        If the signature is not of that form, ``initial`` names no state, ``normed`` no scalar, a function
+        in it takes something else than the rule, or the name belongs to a built-in rule.
 
     Examples
     --------
@@ -280,10 +309,22 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
     ...     return p - lr * gn.elementary.sign(g)
     >>> signed(1.0, -3.0, 0.25)
     1.25
+
+    A step of one length, whatever the gradient's:
+
+    >>> import numpy as np
+    >>> @gn.rule(normed={"g_norm": lambda g: g})
+    ... def unit(p, g, /, lr, g_norm):
+    ...     "Step along the normalised gradient."
+    ...     return p - lr * g / g_norm
+    >>> w = np.array([1.0, 2.0])
+    >>> gn.optimizer(unit, w, lr=1.0).step(np.array([30.0, 40.0]))
+    >>> w
+    array([0.4, 1.2])
     """
     if fn is None:
-        return functools.partial(rule, initial=initial)
-    made = Rule(scalar_function("fn", fn), initial)
+        return functools.partial(rule, initial=initial, normed=normed)
+    made = Rule(scalar_function("fn", fn), initial, normed)
     former = registry.get(made.name)
     if former is not None and former.__module__ != made.__module__ and _is_built_in(former):
         raise ValueError(f"rule name {made.name!r} belongs to a built-in rule, expected another")
@@ -293,6 +334,22 @@ def rule(fn: Callable[..., Any] | None = None, *, initial: Mapping[str, float] |
 
 def _is_built_in(made: Rule) -> bool:
     return made.__module__.partition(".")[0] == __package__
+
+
+def _checked_norms(
+    title: str, normed: Mapping[str, Any], elements: tuple[str, ...], scalars: tuple[str, ...]
+) -> dict[str, FunctionType]:
+    """The functions that are normed, by the names of their norms."""
+    if unknown := sorted(set(normed) - set(scalars)):
+        raise ValueError(f"{title}: normed names {unknown}, expected names of its scalars, {list(scalars)}")
+    functions = {name: scalar_function(f"normed[{name!r}]", given) for name, given in normed.items()}
+    known = [name for name in (*elements, *scalars) if name not in normed]
+    for name, fn in functions.items():
+        taken = list(inspect.signature(fn).parameters)
+        if not taken or not set(taken) <= set(known):
+            near = "".join(nearest(each, known) for each in taken if each not in known)
+            raise ValueError(f"{title}: normed[{name!r}] takes {taken}, expected some of {known}{near}")
+    return functions
 
 
 def _read_signature(fn: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, float]]:

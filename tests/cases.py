@@ -273,7 +273,7 @@ def kernel_shape(function):
     """All of a function that the templates of kernels look at; what they compute is no part of it."""
     at = function.columns.index
     columns = len(function.columns), tuple(map(at, function.reads)), tuple(map(at, function.writes))
-    return *columns, bool(function.scalars), function.scaled, function.indexed
+    return *columns, bool(function.scalars), function.scaled, function.indexed, bool(function.normed)
 
 
 def one_a_kernel_shape():

@@ -17,6 +17,7 @@ from fake_cuda import CupyArray, FakeArray, FakeCuda, FakeCupy, Libcuda
 from judge import assert_same_bits
 from models import assert_equal_states
 from test_memory import Averaged
+from test_normed import HYPER, seen, trust
 from without_numba import needs
 
 import gnumba as gn
@@ -115,6 +116,55 @@ def test_a_clipped_step_is_two_launches_and_waits_for_nothing(cuda):
     cuda.forget()
     opt.step(gradients)
     assert cuda.names() == ["launch", "launch"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"max_norm": 0.5}, {"nonfinite": "skip"}], ids=str)
+def test_norms_of_rows_are_those_of_the_cpu(options, dtype, cuda):
+    """In three launches, beside that of the norm of all; some without gradients, one step skipped."""
+    params = model(dtype)
+    there = on_device(params)
+    mine, other = (gn.optimizer(trust, x, **HYPER, **options) for x in (params, there))
+    for k in range(5):
+        gradients = model(dtype, k)
+        if k == 1:
+            gradients[1] = None
+        if k == 3 and "nonfinite" in options:
+            gradients[4][7] = np.inf
+        given = [g if g is None else FakeArray(g.copy()) for g in gradients]
+        cuda.forget()
+        other.step(given)
+        mine.step(gradients)
+        if k == 0:
+            assert cuda.names().count("launch") == (4 if options else 3)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+    assert_equal_states(other.state_dict(), mine.state_dict())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_norms_of_rows_of_any_layout(layout, dtype):
+    p, g = np.random.default_rng(0).standard_normal((2, 72, 90)).astype(dtype)
+    q, h, beside = layout(p), layout(g), np.ones(5, dtype)
+    mine, there = layout(p), [FakeArray(q), FakeArray(beside.copy())]
+    optimizers = gn.optimizer(trust, [mine, beside], **HYPER), gn.optimizer(trust, there, **HYPER)
+    for _ in range(2):
+        optimizers[0].step([layout(g), np.ones(5, dtype)])
+        optimizers[1].step([FakeArray(h), FakeArray(np.ones(5, dtype))])
+    assert_same_bits(there[0].values, mine)
+    assert_same_bits(there[1].values, beside)
+
+
+@pytest.mark.parametrize("value", [1e200, 1e-200, 0.0, np.nan])
+def test_norms_of_rows_of_large_and_small_numbers(value):
+    gradients = [np.full(5000, value), np.ones(3)]
+    params = [np.zeros(5000), np.zeros(3)]
+    there = on_device(params)
+    mine, other = gn.optimizer(seen, params), gn.optimizer(seen, there)
+    mine.step(gradients)
+    other.step(on_device(gradients))
+    assert_equal_states(other.state_dict(), mine.state_dict())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

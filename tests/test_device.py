@@ -11,9 +11,10 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+from test_normed import trust
 
 import gnumba as gn
-from gnumba._engine import grid, sums
+from gnumba._engine import grid, normed_grid, sums
 from gnumba._engine.cuda import compiler as device
 from gnumba._engine.cuda import driver
 
@@ -38,6 +39,13 @@ def shown(body, arch):
     return collections.Counter(found), int(registers), int(stack)
 
 
+def kernel_of(function, dtype):
+    """The kernel that runs over dense arrays."""
+    if not function.scaled:
+        return grid.flat(function, dtype)
+    return (normed_grid.sweep if function.normed else grid.sweep)(function, dtype)
+
+
 def computed_in_double(counts):
     return {name: n for name, n in counts.items() if name.startswith(DOUBLE)}
 
@@ -46,8 +54,7 @@ def computed_in_double(counts):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_steps_and_activations_are_as_they_should_be(function, arch):
     """16 bytes at a time, nothing in float64, nothing spilled."""
-    kernel = grid.sweep if isinstance(function, gn.Rule) else grid.flat
-    counts, registers, stack = shown(kernel(function, FLOAT32), arch)
+    counts, registers, stack = shown(kernel_of(function, FLOAT32), arch)
     assert any(name.startswith("LDG.E.128") for name in counts)
     assert any(name.startswith("STG.E.128") for name in counts)
     assert computed_in_double(counts) == {}
@@ -57,8 +64,7 @@ def test_steps_and_activations_are_as_they_should_be(function, arch):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_float64_kernels_spill_nothing(function):
-    kernel = grid.sweep if isinstance(function, gn.Rule) else grid.flat
-    counts, registers, stack = shown(kernel(function, FLOAT64), "sm_90")
+    counts, registers, stack = shown(kernel_of(function, FLOAT64), "sm_90")
     assert any(name.startswith("LDG.E.128") for name in counts)
     assert stack == 0
     assert registers <= 128
@@ -80,7 +86,7 @@ def test_an_fma_is_one():
         "p − lr·g, rounded once."
         return gn.elementary.fma(-lr, g, p)
 
-    counts, _, _ = shown(grid.sweep(fused, FLOAT32), "sm_90")
+    counts, _, _ = shown(grid.sweep(fused._kernel, FLOAT32), "sm_90")
     assert any(each.startswith("FFMA") for each in counts)
 
 
@@ -92,7 +98,12 @@ def test_an_fma_is_one():
         for dtype in (FLOAT32, FLOAT64)
     ]
     + [pytest.param(sums.summed(gn.prelu._summed, FLOAT32), id="summed")]
-    + [pytest.param(grid.walk(gn.rules.adam._kernel, FLOAT32), id="walk")],
+    + [pytest.param(grid.walk(gn.rules.adam._kernel, FLOAT32), id="walk")]
+    + [
+        pytest.param(make(trust._kernel, dtype), id=f"{make.__name__}-of-norms-{dtype}")
+        for make in dict.fromkeys((*normed_grid.BODIES, *normed_grid.BODIES_WITH_GAPS))
+        for dtype in (FLOAT32, FLOAT64)
+    ],
 )
 def test_sums_and_walks_spill_nothing(body):
     _, registers, stack = shown(body, "sm_90")

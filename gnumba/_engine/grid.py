@@ -81,7 +81,11 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     ``control``, if not 0, is the address of the float64 numbers that `sums` writes: where go is 0.0 nothing
     is done; the factors for this dtype take the place of the last two scalars of a function with ``scaled``.
     """
-    span, numbers, factored = _span(function, dtype), like_scalars(function), _factored(function, dtype)
+    span, numbers, factored = (
+        inner_loop(function, dtype),
+        like_scalars(function),
+        factored_by(function, dtype),
+    )
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
@@ -96,13 +100,13 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 span(at, lo, hi, rank, size, constants)
             piece += blocks
 
-    return _made(function, dtype, sweep, (WHOLE,) * 4)
+    return body_of(function, dtype, sweep, (WHOLE,) * 4)
 
 
 @functools.cache
 def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     """The function over one row of dense arrays: (addresses, count, scalars)."""
-    span, numbers = _span(function, dtype), like_scalars(function)
+    span, numbers = inner_loop(function, dtype), like_scalars(function)
 
     def flat(block, blocks, rank, size, addresses, count, scalars):
         constants = first(scalars, numbers)
@@ -111,7 +115,7 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
             span(addresses, lo, min(count, lo + CHUNK), rank, size, constants)
             lo += blocks * CHUNK
 
-    return _made(function, dtype, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
+    return body_of(function, dtype, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
 
 
 @functools.cache
@@ -123,7 +127,7 @@ def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     """
     scalar, kind, index = scalar_of(function, dtype), dtype.type, indexer(function)
     sources, targets = pickers(function)
-    numbers, factored = like_scalars(function), _factored(function, dtype)
+    numbers, factored = like_scalars(function), factored_by(function, dtype)
     columns = (0,) * len(function.columns)
 
     def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
@@ -138,7 +142,7 @@ def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 rest //= n
             put(kind, targets(at), 0, scalar(*index((i,)), *fetch(kind, sources(at), 0), *constants))
 
-    return _made(function, dtype, walk, (WHOLE,) * 6)
+    return body_of(function, dtype, walk, (WHOLE,) * 6)
 
 
 def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
@@ -146,7 +150,7 @@ def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
     return types.UniTuple(numba.from_dtype(dtype), max(1, len(like_scalars(function))))
 
 
-def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
+def body_of(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
     return Body(
         f"{function.symbol}_{source.__name__}_{dtype.name}",
         source,
@@ -163,7 +167,7 @@ def approve(function: Elementwise, dtype: np.dtype[Any]) -> None:
     refuse_widening(function.title, made)
 
 
-def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """``span(addresses, lo, hi, rank, size, constants)``: a thread's part of one piece of dense memory.
 
     16 bytes at a time where one alignment serves all arrays; what is before and after these one by one.
@@ -225,7 +229,7 @@ def _each_of_four(one: Kernel) -> Kernel:
     return each
 
 
-def _factored(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def factored_by(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """``factored(scalars, control)``: the scalars with the control's two factors, if there is a control.
 
     The last scalar stays a factor: it has the sign.

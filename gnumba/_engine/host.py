@@ -100,7 +100,7 @@ def shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 UNFIT, DONE, TOO_LARGE = range(3)
 
 
-def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The inner loop: ``span(addresses, lo, hi, scalars)`` over dense memory.
 
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing. Not
@@ -124,7 +124,7 @@ def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The sweep's Python source, to be compiled."""
-    span = _span(function, dtype)
+    span = inner_loop(function, dtype)
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(table, pieces, first, scalars):
@@ -139,7 +139,7 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The Python source of `flat`, to be compiled."""
-    span, weight, columns = _span(function, dtype), cost(function, dtype), (0,) * len(function.columns)
+    span, weight, columns = inner_loop(function, dtype), cost(function, dtype), (0,) * len(function.columns)
     fits = _fits(function, function.writes, dtype.itemsize)
 
     def flat(held, model, below, scalars):
@@ -157,7 +157,7 @@ def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The Python source of `shared_flat`, to be compiled."""
-    span, columns = _span(function, dtype), (0,) * len(function.columns)
+    span, columns = inner_loop(function, dtype), (0,) * len(function.columns)
     share_of = numba.njit(threads.share_of, **OPTIONS)
 
     def flat(held, shares, scalars):
@@ -214,7 +214,7 @@ def _shared_flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
 def _block_sum(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """``block_sum(addresses, block, n, scalars)`` runs the function over a block and sums its last column."""
-    span, total = _span(function, dtype), _total(dtype)
+    span, total = inner_loop(function, dtype), _total(dtype)
     kind, itemsize = dtype.type, dtype.itemsize
 
     @numba.njit(**OPTIONS)
@@ -350,6 +350,11 @@ def inspect(function: Elementwise, dtype: np.dtype[Any], target: str, *, flat: b
         signature = (*(types.int64,) * (3 if target == "cpu" else 2), FLOAT64_LIST)
     else:
         loop, signature = _sweep(function, dtype), (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
+    return shown(loop, signature, target)
+
+
+def shown(loop: Kernel, signature: tuple[Any, ...], target: str) -> dict[str, str]:
+    """LLVM and assembly of a loop, compiled afresh."""
     kernel = dispatcher(loop, target)
     kernel.compile(signature)
     return {"llvm": kernel.inspect_llvm(signature), "asm": kernel.inspect_asm(signature)}

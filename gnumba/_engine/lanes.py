@@ -127,6 +127,26 @@ def ending(typing, values, last):
     return values(values, last), generate
 
 
+def placing(places: tuple[int, ...]) -> Any:
+    """An intrinsic ``placed(values, rows, k)``: a tuple with the float64 numbers of row k in those places."""
+
+    @intrinsic
+    def placed(typing, values, rows, k):
+        def generate(context, builder, signature, args):
+            base = builder.inttoptr(args[1], DOUBLE.as_pointer(_space(context)))
+            base = builder.gep(base, [builder.mul(args[2], INT64(len(places)))])
+            made = args[0]
+            for j, place in enumerate(places):
+                item = builder.load(builder.gep(base, [INT64(j)]))
+                item = context.cast(builder, item, types.float64, signature.return_type.dtype)
+                made = builder.insert_value(made, item, place)
+            return made
+
+        return values(values, rows, k), generate
+
+    return placed
+
+
 def _space(context):
     return GLOBAL if is_cuda(context) else 0
 

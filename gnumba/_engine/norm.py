@@ -82,7 +82,7 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
 @functools.cache
 def _squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
     """``kernel(table, column, blocks, shares, scale)`` of dense rows cut into blocks (k, lo, hi)."""
-    of_block, itemsize = _of_block(dtype, scaled), dtype.itemsize
+    of_block, itemsize = block_squares(dtype, scaled), dtype.itemsize
 
     def squares(table, column, blocks, shares, scale):
         count = blocks.shape[0]
@@ -101,7 +101,7 @@ def _squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
 @functools.cache
 def _strided_squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
     """``kernel(address, shape, strides, shares, scale)`` of one array with any strides."""
-    of_block, kind = _of_block(dtype, scaled), dtype.type
+    of_block, kind = block_squares(dtype, scaled), dtype.type
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -138,7 +138,7 @@ def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
 
 
 @functools.cache
-def _of_block(dtype: np.dtype[Any], scaled: bool) -> Kernel:
+def block_squares(dtype: np.dtype[Any], scaled: bool) -> Kernel:
     """``of_block(address, n, scale, held)`` of at most a block: 16 parts beside one another, then pairs."""
     kind = dtype.type
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from .._rule import Elementwise
-from . import grid, sums, threads
+from . import grid, normed, sums, threads
 from .arrays import as_view, empty_like, in_kind_of
 from .factor import ONE, Factor, factor
 from .host import summing, walk
@@ -204,6 +204,9 @@ class HostPlace:
 
     def prepare(self, table: Table, scalars: Scalars, verdict: Verdict) -> tuple[list[Call], Care | None]:
         target = target_for(table.traffic)
+        care = threads.turn if target == "parallel" and not threads.are_free() else None
+        if table.function.normed:
+            return normed.calls(table, scalars, target), care
         made: list[Call] = []
         if len(table.strided) < len(table.rows):
             sweep, pieces, first = table.ready(target)
@@ -214,7 +217,7 @@ class HostPlace:
                 addresses = np.array([[address(a) for a in row]], np.int64)
                 lines = by_lines(row, table.function.indexed)
                 made.append((strided, addresses, *lines, shares, scalars))
-        return made, threads.turn if target == "parallel" and not threads.are_free() else None
+        return made, care
 
     def run(self, function: Elementwise, row: tuple[Host, ...], scalars: Scalars) -> None:
         calls, care = self.prepare(Table(function, [row]), scalars, PLAIN)

@@ -43,7 +43,7 @@ def squares(dtype: np.dtype[Any]) -> Body:
     piece; ``counter`` is 0 before and after. The sums, at each of `SCALES`, go to ``totals`` at ``slot``;
     `_finish` says what the last slot's launch writes to ``control``.
     """
-    block_sums, dense = _block_sums(_dense(dtype), dtype), _reaches(dtype)
+    block_sums, dense = block_squares(_dense(dtype), dtype), fold_slot(dtype)
 
     def squares(
         block, blocks, rank, size, table, columns, column, pieces, count,
@@ -69,7 +69,7 @@ def strided_squares(dtype: np.dtype[Any]) -> Body:
 
     (address, shape, strides, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
     """
-    block_sums, fold_all, kind = _block_sums(_gathered, dtype), _reaches(dtype), dtype.type
+    block_sums, fold_all, kind = block_squares(in_shared, dtype), fold_slot(dtype), dtype.type
 
     def strided_squares(
         block, blocks, rank, size, address, shape, strides, axes, length,
@@ -271,12 +271,12 @@ def _dense(dtype: np.dtype[Any]) -> Kernel:
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def _gathered(place, i):
+def in_shared(place, i):
     """Element i of a block in shared memory."""
     return held(place[0], i)
 
 
-def _block_sums(element: Kernel, dtype: np.dtype[Any]) -> Kernel:
+def block_squares(element: Kernel, dtype: np.dtype[Any]) -> Kernel:
     """``block_sums(place, lo, hi, values, sums, b, count, rank, size)``: a block's sums of squares."""
     squared, wide = _squared(element), dtype == np.float64
 
@@ -374,7 +374,7 @@ def _fold_global(sums, n, result, k, rank, size):
         put(np.float64, (result,), k, fetch(np.float64, (sums,), 0)[0] if n == 1 else 0.0)
 
 
-def _reaches(dtype: np.dtype[Any]) -> Kernel:
+def fold_slot(dtype: np.dtype[Any]) -> Kernel:
     """``fold(sums, count, totals, slot, rank, size)``: all blocks' sums, at every scale, into their slot."""
     wide = dtype == np.float64
 
@@ -394,8 +394,14 @@ def _reaches(dtype: np.dtype[Any]) -> Kernel:
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def _norm_of(totals, slot):
-    plain, smaller, larger = fetch(np.float64, (totals, totals + 8, totals + 16), PER_SLOT * slot)
+def norm_of(totals, slot):
+    return root(*fetch(np.float64, (totals, totals + 8, totals + 16), PER_SLOT * slot))
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def root(plain, smaller, larger):
+    """The norm, from the sums of squares at each of `SCALES`."""
     if plain < SMALL and larger > 0.0:
         return math.sqrt(larger) * SCALES[1]
     if plain == math.inf:
@@ -425,9 +431,9 @@ def _finish(totals, slots, control, scale, limit, skip):
 
     ``limit`` is −1 for none. Work goes on unless ``skip`` is not 0 and the norm is inf or nan.
     """
-    norm = _norm_of(totals, 0)
+    norm = norm_of(totals, 0)
     for slot in range(1, slots):
-        other = _norm_of(totals, slot)
+        other = norm_of(totals, slot)
         large, small = (norm, other) if norm > other else (other, norm)
         ratio = small / large if large > 0.0 and large < math.inf else (small if small != small else 0.0)
         norm = large * math.sqrt(fma(ratio, ratio, 1.0)) if large == large else large

@@ -6,7 +6,7 @@ import copy
 import ctypes
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,11 @@ class Table:
         lows = (np.arange(rows.size) - (np.cumsum(counts) - counts)[rows]) * BLOCK
         return np.stack([rows, lows, np.minimum(lows + BLOCK, self._sizes[rows])], axis=1)
 
+    @functools.cached_property
+    def first_blocks(self) -> Array:
+        """Where in `blocks` each row's begin, and where the last one's end."""
+        return np.append(0, np.cumsum(-(-self._sizes // BLOCK)))
+
     def column(self, k: int) -> Iterator[Array]:
         """The k-th array of each row that is not left out, dense ones flat."""
         for at, size in zip(self.addresses[:, k].tolist(), self._sizes.tolist(), strict=True):
@@ -90,10 +95,10 @@ class Table:
         self.leave_out(k)
         self.strided[k] = row
 
-    def ready(self, target: str) -> tuple[Kernel, Array, Array]:
-        """The sweep, the pieces of all shares, and where in them each share begins."""
+    def ready(self, target: str, make: Callable[..., Kernel] = host.sweep) -> tuple[Kernel, Array, Array]:
+        """The sweep that is made, the pieces of all shares, and where in them each share begins."""
         if target not in self._ready:
-            sweep = host.sweep(self.function, self.dtype, target)
+            sweep = make(self.function, self.dtype, target)
             self._ready[target] = (sweep, *self._dealt(threads.shares(target)))
         return self._ready[target]
 

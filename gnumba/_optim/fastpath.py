@@ -6,12 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .._engine import threads
 from .._engine.factor import ONE
 from .._engine.libraries import increment_versions
-from .._engine.place import HOST, make, place_of
+from .._engine.place import HOST, PLAIN, make, place_of
 from .._engine.targets import forced as forced_target
-from .._engine.targets import target_for
 from .._params import Params
 from .plan import NOTHING, Update
 
@@ -29,15 +27,14 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
     groups, updates, plan, guard = optimizer._groups, optimizer._updates, optimizer._plan, optimizer._guard
     if not all(map(_is_ordinary, updates)):
         return None
-    targets = [target_for(update.table.traffic) for update in updates]
-    if "parallel" in targets and not threads.are_free():
-        return None
     sweeps: list[tuple[Any, ...]] = []
     if versioned := optimizer._params.versioned:
         sweeps.append((increment_versions, [p.given for p in versioned]))
-    for update, target in zip(updates, targets, strict=True):
-        kernel, pieces, first = update.table.ready(target)
-        sweeps.append((kernel, update.table.addresses, pieces, first, update.scalars))
+    for update in updates:
+        calls, care = HOST.prepare(update.table, update.scalars, PLAIN)
+        if care is not None:
+            return None
+        sweeps += calls
     known = [(group, group.constants) for group in groups]
     plain = not (scaled or guard.looks or optimizer.memory or None in [hyper for _, hyper in known])
     corrected = _corrected(optimizer) if plain else []

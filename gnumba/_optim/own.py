@@ -36,12 +36,13 @@ class RuleOptimizer(Optimizer):
         super().__init__(rule, params, {**({} if scalars else rule.defaults), **hyper}, **guard)
         given = set(self.scalars(1, **self.groups[0].values_at(0)))
         remembered(dict(memory), dict.fromkeys(given, 0.0))
-        if (scalars is None and given != set(rule.scalars)) or not given >= set(rule.scalars):
-            unknown = sorted(given - set(rule.scalars))
-            near = nearest(unknown[0], set(rule.scalars) - given) if unknown else ""
+        expected = set(rule.given)
+        if (scalars is None and given != expected) or not given >= expected:
+            unknown = sorted(given - expected)
+            near = nearest(unknown[0], expected - given) if unknown else ""
             raise TypeError(
                 f"{'hyperparameters are' if scalars is None else 'scalars returns'} {sorted(given)}, "
-                f"expected those of {rule._title}: {list(rule.scalars)}{near}"
+                f"expected those of {rule._title}: {list(rule.given)}{near}"
             )
 
     def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:

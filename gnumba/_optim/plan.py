@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class Update:
         self.table, self.members, self.rows = table, members, rows  # members: indices of parameters
         self.group, self.decays, self.missed = group, decays, missed
         names = table.function.scalars
-        self._of, self._pack = values_of(names), struct.Struct(f"{len(names) + 2}d").pack_into
+        self._of, self._pack = _values_of(table.function), struct.Struct(f"{len(names) + 2}d").pack_into
         self.scalars = np.empty(len(names) + 2)
         self._memory: Any = self.scalars.data  # quicker to write to than the array
         self._index = {name: k for k, name in enumerate(names)}
@@ -70,6 +70,13 @@ class Update:
     def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:
         name = self.table.function.name
         return TypeError(f"the scalars of rule {name!r} are {dict(scalars)}, expected numbers")
+
+
+def _values_of(function: Elementwise) -> Callable[[Mapping[str, float]], tuple[Any, ...]]:
+    """A function for the scalars in their order; 0 for those that are norms, which a step finds."""
+    of = values_of(function.scalars)
+    norms = dict.fromkeys(function.normed, 0.0)
+    return (lambda scalars: of({**scalars, **norms})) if norms else of
 
 
 class Bound(NamedTuple):
@@ -158,6 +165,11 @@ class Plan:
             table.leave_out(row)
             bound.missing.append(p)
         elif isinstance(g, Rows):
+            if self._function.normed:
+                raise TypeError(
+                    f"gradient of {p.name} is {g!r}, expected an array, as {self._function.title} has "
+                    "norms of whole parameters"
+                )
             table.leave_out(row)
             rows, g = g.of(p.name, p.array)
             bound.views.append(g)

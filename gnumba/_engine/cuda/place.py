@@ -26,7 +26,7 @@ from ..factor import CONTROL, FINITE, GO, NORM, ONE
 from ..place import Call, Care, Scalars, Verdict, place_of
 from ..table import BLOCK, Table, by_lines, is_dense
 from ..view import View, address, geometry_at
-from . import driver
+from . import driver, normed
 from .driver import Arguments, HostNumber, StreamOrder
 from .memory import DeviceView, downloaded, uploaded
 
@@ -139,6 +139,9 @@ class Device:
     def prepare(self, table: Table, scalars: Scalars, verdict: Verdict) -> tuple[list[Call], Care | None]:
         """Calls that put a table's function on its stream: a sweep, and a walk over each row with gaps."""
         here: Resident = table.kept[0]
+        last: list[Call] = [(self.follow, here.others, (here.stream,))] if here.others else []
+        if table.function.normed:
+            return normed.calls(self, table, verdict.control, scalars) + last, CARE
         bodies = [grid.sweep(table.function, table.dtype)]
         if table.strided:
             bodies.append(grid.walk(table.function, table.dtype))
@@ -150,9 +153,7 @@ class Device:
         for row in table.strided.values():
             in_c_order = table.function.indexed
             calls.append((self._walk, bodies[1], row, here.stream, verdict.control, scalars, in_c_order))
-        if here.others:
-            calls.append((self.follow, here.others, (here.stream,)))
-        return calls, CARE
+        return calls + last, CARE
 
     def launch(self, body: grid.Body, stream: int, pieces: int, arguments: Arguments) -> None:
         """Launch a body over so many pieces of work."""
@@ -376,6 +377,17 @@ class Resident:
             self._sweep.set(SWEEP_CONTROL, control)
             self._sweep.set_scalars(scalars)
             self.device.launch(body, self.stream, self.count, self._sweep)
+        self._used()
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Work on this, and on the memory that the table's arrays are in, inside."""
+        with self.order.on(self.stream):
+            yield
+        self._used()
+
+    def _used(self) -> None:
+        """End a use of the memory that the table's arrays are in."""
         if len(self.orders) > 1:
             with using(self.orders[1:], self.stream):
                 pass

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._rule import Elementwise
-from .. import grid
+from .. import grid, normed_grid
 from . import compiler, driver
 
 
@@ -23,7 +23,7 @@ def inspected(
 ) -> dict[str, Any]:
     """A function's kernel for GPUs of a compute capability: see `compiler.report`."""
     _check_compiler()
-    return compiler.report(_body(function, dtype, flat), compiler.arch_of(capability))
+    return compiler.report(_bodies(function, dtype, flat)[-1], compiler.arch_of(capability))
 
 
 def compilations(
@@ -31,14 +31,16 @@ def compilations(
 ) -> list[Callable[[], Any]]:
     """The compilations of functions for the devices that are here."""
     _check_compiler()
-    bodies = [_body(function, dtype, flat) for function in functions]
+    bodies = [body for function in functions for body in _bodies(function, dtype, flat)]
     return [
         functools.partial(compiler.cubin, body, arch) for arch in driver.architectures() for body in bodies
     ]
 
 
-def _body(function: Elementwise, dtype: np.dtype[Any], flat: bool) -> grid.Body:
-    return (grid.flat if flat else grid.sweep)(function, dtype)
+def _bodies(function: Elementwise, dtype: np.dtype[Any], flat: bool) -> list[grid.Body]:
+    """The bodies that run for dense arrays, the function's own last."""
+    kinds = (grid.flat,) if flat else normed_grid.BODIES if function.normed else (grid.sweep,)
+    return [make(function, dtype) for make in kinds]
 
 
 def _check_compiler() -> None:

@@ -1,0 +1,256 @@
+"""Rules with norms, on a CPU: a first pass over a table sums squares, a second one is the rule's sweep.
+
+What is normed is computed block by block, and added up as the norm of an array of it would be: the
+same bits for any number of threads. Nothing the size of a row is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from inspect import signature as signature_of
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange, types
+
+from .._rule import Elementwise
+from . import host, threads
+from .compile.cache import own_symbol
+from .compile.kernel import FLOAT64_LIST, Kernel, compiled, explaining, specialized
+from .compile.specialize import OPTIONS, refuse_widening
+from .host import INT64_LIST, INT64_TABLE, folded
+from .memory import fetch, moved, put, row
+from .norm import block_squares
+from .sums import SCALES, root
+from .table import BLOCK, Table, by_lines
+from .view import address
+
+FLOAT64_TABLE = types.Array(types.float64, 2, "C")
+Calls = list[tuple[Any, ...]]
+
+
+@functools.cache
+def functions(rule: Elementwise) -> tuple[Elementwise, ...]:
+    """The functions that a rule's norms are of, each of all arguments of the rule."""
+    return tuple(_of_all_arguments(rule, name) for name in rule.normed)
+
+
+def _of_all_arguments(rule: Elementwise, name: str) -> Elementwise:
+    """The function that a norm is of, which takes some of the arguments, as one that takes all."""
+    fn, given = rule.normed[name], (*rule.reads, *rule.scalars)
+    inner = next(each for each in ("of", "_of", "__of") if each not in given)
+    source = f"def {name}({', '.join(given)}): return {inner}({', '.join(signature_of(fn).parameters)})"
+    code = fn.__code__
+    scope: dict[str, Any] = {"__name__": fn.__module__, inner: fn}
+    exec(compile("\n" * (code.co_firstlineno - 1) + source, code.co_filename, "exec"), scope)
+    title = f"{name!r} in normed of {rule.title}".replace("{", "{{").replace("}", "}}")
+    return Elementwise(scope[name], rule.reads, (name,), rule.scalars, scaled=True, title=title)
+
+
+def calls(table: Table, scalars: Any, target: str) -> Calls:
+    """The calls that run a table's rule: the norms of its rows into their scalars, then the sweep."""
+    function, dtype, shares = table.function, table.dtype, threads.shares(target)
+    of_rows = np.empty((len(table.rows), scalars.size))
+    made: Calls = []
+    if len(table.strided) < len(table.rows):
+        blocks = table.blocks, table.first_blocks
+        made.append((norms(function, dtype, target), table.addresses, *blocks, shares, scalars, of_rows))
+        kernel, pieces, first = table.ready(target, sweep)
+        made.append((kernel, table.addresses, pieces, first, of_rows))
+    for k, arrays in table.strided.items():
+        where = np.array([[address(a) for a in arrays]], np.int64), *by_lines(arrays), shares
+        made.append((strided_norms(function, dtype, target), *where, scalars, of_rows[k]))
+        made.append((host.walk(function, dtype, target), *where, of_rows[k]))
+    return made
+
+
+@functools.cache
+def norms(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, blocks, first, shares, scalars, rows)``: rows[k] becomes the scalars of row k.
+
+    ``blocks`` are rows (k, lo, hi), those of row k from ``first[k]`` to ``first[k + 1]``. A row whose
+    ``function.switch`` column is 0 is left alone.
+    """
+    arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, types.int64, FLOAT64_LIST, FLOAT64_TABLE
+    return _compiled(_norms(function, dtype), function, dtype, target, arguments, functions(function))
+
+
+@functools.cache
+def strided_norms(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, shape, strides, shares, scalars, row)``: `norms` of one row with any strides."""
+    arguments = INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64, FLOAT64_LIST, FLOAT64_LIST
+    return _compiled(_strided_norms(function, dtype), function, dtype, target, arguments, functions(function))
+
+
+@functools.cache
+def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, pieces, first, rows)``: `host.sweep` with scalars of each row's own."""
+    arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
+    return _compiled(_sweep(function, dtype), function, dtype, target, arguments, (function,))
+
+
+def makers(function: Elementwise) -> tuple[Callable[[Elementwise, np.dtype[Any], str], Kernel], ...]:
+    """Functions that make the kernels of a step without strides."""
+    return (norms, sweep) if function.normed else (host.sweep,)
+
+
+def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
+    """The sweep as compiled, afresh: see `host.inspect`."""
+    signature = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
+    return host.shown(_sweep(function, dtype), signature, target)
+
+
+def _compiled(
+    loop: Kernel,
+    function: Elementwise,
+    dtype: np.dtype[Any],
+    target: str,
+    arguments: tuple[Any, ...],
+    made_of: tuple[Elementwise, ...],
+) -> Kernel:
+    """The loop as machine code; TypeError if a function that it is made of does not compile, or widens."""
+
+    def approve() -> None:
+        for each in made_of:
+            refuse_widening(each.title, specialized(each, dtype))
+
+    loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
+    with contextlib.ExitStack() as explained:
+        for each in made_of:
+            explained.enter_context(explaining(each, dtype))
+        return compiled(loop, arguments, target, approve)
+    raise AssertionError("a compiler's error is not swallowed")
+
+
+def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The Python source of `sweep`, to be compiled."""
+    span, columns, switch = host.inner_loop(function, dtype), (0,) * len(function.columns), function.switch
+
+    def normed_sweep(table, pieces, first, rows):
+        for share in prange(first.size - 1):
+            for piece in range(first[share], first[share + 1]):
+                k = pieces[piece, 0]
+                if table[k, switch] != 0:
+                    span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], rows[k])
+
+    return normed_sweep
+
+
+def _norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The Python source of `norms`, to be compiled."""
+    summed, finished = _summed(function, dtype), _finished(function, dtype)
+    columns, switch = (0,) * len(function.columns), function.switch
+    count, scales = len(function.normed), len(scales_of(dtype))
+
+    def norms(table, blocks, first, shares, scalars, rows):
+        sums = np.empty((count, scales, blocks.shape[0]))
+        for share in prange(shares):
+            for b in range(blocks.shape[0] * share // shares, blocks.shape[0] * (share + 1) // shares):
+                k = blocks[b, 0]
+                if table[k, switch] != 0:
+                    summed(row(table, k, columns), blocks[b, 1], blocks[b, 2], scalars, sums, b)
+        for k in range(first.size - 1):
+            if table[k, switch] != 0:
+                finished(sums, first[k], first[k + 1], scalars, rows[k])
+
+    return norms
+
+
+def _strided_norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """The Python source of `strided_norms`, to be compiled."""
+    summed, finished, kind = _summed(function, dtype), _finished(function, dtype), dtype.type
+    columns, nbytes = (0,) * len(function.columns), BLOCK * dtype.itemsize
+    count, scales = len(function.normed), len(scales_of(dtype))
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def one(table, shape, strides, lo, hi, scalars, sums, b):
+        """Elements lo to hi in the order of memory, gathered, and what they add up to."""
+        values, into = np.empty(len(columns) * BLOCK, kind), np.empty((1, len(columns)), np.int64)
+        for column in range(len(columns)):
+            into[0, column] = values.ctypes.data + column * nbytes
+        there = row(into, 0, columns)
+        for i in range(lo, hi):
+            at, rest = row(table, 0, columns), i
+            for axis in range(shape.size - 1, -1, -1):
+                at = moved(at, row(strides, axis, columns), rest % shape[axis])
+                rest //= shape[axis]
+            put(kind, there, i - lo, fetch(kind, at, 0))
+        summed(there, 0, hi - lo, scalars, sums, b)
+        return values[0]  # until here they are held
+
+    def strided_norms(table, shape, strides, shares, scalars, of_row):
+        size = 1
+        for axis in range(shape.size):
+            size *= shape[axis]
+        blocks = -(-size // BLOCK)
+        sums = np.empty((count, scales, blocks))
+        for share in prange(shares):
+            for b in range(blocks * share // shares, blocks * (share + 1) // shares):
+                one(table, shape, strides, b * BLOCK, min(size, (b + 1) * BLOCK), scalars, sums, b)
+        finished(sums, 0, blocks, scalars, of_row)
+
+    return strided_norms
+
+
+# A block's sums, and a row's norms from them.
+
+
+def scales_of(dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """At which scales squares are summed: no square of a float32 leaves float64."""
+    return SCALES if dtype == np.float64 else SCALES[:1]
+
+
+def _summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``summed(addresses, lo, hi, scalars, sums, b)``: those of block b, ``sums[norm, scale, b]``."""
+    made = [_summed_one(each, dtype, k) for k, each in enumerate(functions(function))]
+    return functools.reduce(_one_after_another, made)
+
+
+def _one_after_another(one: Kernel, other: Kernel) -> Kernel:
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def both(addresses, lo, hi, scalars, sums, b):
+        one(addresses, lo, hi, scalars, sums, b)
+        other(addresses, lo, hi, scalars, sums, b)
+
+    return both
+
+
+def _summed_one(function: Elementwise, dtype: np.dtype[Any], k: int) -> Kernel:
+    """`_summed` of norm k: its values in a block's memory, which are added up as an array's are."""
+    compute, kind, itemsize = host.inner_loop(function, dtype), dtype.type, dtype.itemsize
+    plain, scaled, scales = block_squares(dtype, False), block_squares(dtype, True), scales_of(dtype)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def summed_one(addresses, lo, hi, scalars, sums, b):
+        values = np.empty(BLOCK, kind)
+        at = values.ctypes.data
+        compute((*addresses, at - lo * itemsize), lo, hi, scalars)
+        sums[k, 0, b] = plain(at, hi - lo, 1.0, values)
+        for scale in range(1, len(scales)):
+            sums[k, scale, b] = scaled(at, hi - lo, scales[scale], values)
+
+    return summed_one
+
+
+def _finished(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``finished(sums, lo, hi, scalars, of_row)``: a row's scalars, its norms from blocks lo to hi."""
+    places, wide = tuple(map(function.scalars.index, function.normed)), len(scales_of(dtype)) > 1
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def finished(sums, lo, hi, scalars, of_row):
+        for j in range(scalars.size):
+            of_row[j] = scalars[j]
+        for k in range(len(places)):
+            total, small, large = folded(sums[k, 0, lo:hi], hi - lo), np.inf, 0.0
+            if wide:
+                small, large = folded(sums[k, 1, lo:hi], hi - lo), folded(sums[k, 2, lo:hi], hi - lo)
+            of_row[places[k]] = root(total, small, large)
+
+    return finished
