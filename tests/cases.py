@@ -141,6 +141,15 @@ OPTIMIZERS = [
     ),
     OptimizerCase("plain", gn.Lion, reference.lion, ("m",), ADAPTIVE),
     OptimizerCase("decay", gn.Lion, reference.lion, ("m",), ADAPTIVE | L2 | {"betas": (0.8, 0.7)}),
+    OptimizerCase("plain", gn.LAMB, reference.lamb, ("m", "v"), ADAPTIVE),
+    OptimizerCase(
+        "decay", gn.LAMB, reference.lamb, ("m", "v"), ADAPTIVE | L2 | BOTH | {"betas": (0.8, 0.95)}
+    ),
+    OptimizerCase("plain", gn.LARS, reference.lars, ("v",), SGD),
+    OptimizerCase("l2", gn.LARS, reference.lars, ("v",), SGD | L2 | {"trust_coefficient": 0.1}),
+    OptimizerCase(
+        "nesterov", gn.LARS, reference.lars, ("v",), SGD | L2 | {"nesterov": True, "momentum": 0.8}
+    ),
     OptimizerCase("plain", gn.Rprop, reference.rprop, ("g_before", "size"), SGD),
     OptimizerCase(
         "bounds",

@@ -158,6 +158,29 @@ def lion(p, g, state, t, *, lr, betas=(0.9, 0.99), weight_decay=1e-3):
     return p - lr * (step + weight_decay * p), {"m": beta2 * m + (1 - beta2) * g}
 
 
+def trusted(of, by):
+    """A ratio of norms, 1 where one is 0."""
+    of, by = np.linalg.norm(np.ravel(of)), np.linalg.norm(np.ravel(by))
+    return of / by if of and by else 1.0
+
+
+def lamb(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=1e-6, eps_root=0.0, weight_decay=0.0):
+    """u = m̂ / (√(v̂ + ε_root) + ε) + λθ; θ ← θ − η(‖θ‖/‖u‖)u."""
+    beta1, beta2 = betas
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t) + eps_root) + eps) + weight_decay * p
+    return p - lr * trusted(p, u) * u, {"m": m, "v": v}
+
+
+def lars(p, g, state, t, *, lr, momentum=0.9, nesterov=False, trust_coefficient=1e-3, weight_decay=0.0):
+    """g ← g + λθ; v ← μv + η(τ‖θ‖/‖g‖)g; θ ← θ − v, or with Nesterov less what is added to v, and μv."""
+    g = g + weight_decay * p
+    added = lr * trusted(trust_coefficient * p, g) * g
+    v = momentum * state.get("v", 0.0) + added
+    return p - (added + momentum * v if nesterov else v), {"v": v}
+
+
 def rprop(p, g, state, t, *, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0)):
     """iRprop⁻: s grows where the sign stays, and shrinks where it turns, where g counts as 0 then."""
     turn = np.sign(g) * np.sign(state.get("g_before", 0.0))

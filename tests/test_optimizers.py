@@ -323,6 +323,8 @@ def test_none_for_strided_parameters(rng):
         (gn.Adan, {"lr": 0.1, "betas": (0.9, 0.8, 0.9), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
         (gn.Lion, {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}),
         (gn.Rprop, {"lr": 0.1}),
+        (gn.LAMB, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
+        (gn.LARS, {"lr": 0.1, "momentum": 0.9, "trust_coefficient": 0.1, "weight_decay": 0.1}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -423,6 +425,8 @@ def test_defaults():
             "lr": 0.001, "betas": (0.98, 0.92, 0.99), "eps": 1e-8, "eps_root": 1e-8, "weight_decay": 0.0,
         },
         gn.Lion: {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 1e-3},
+        gn.LAMB: {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-6, "eps_root": 0.0, "weight_decay": 0.0},
+        gn.LARS: {"lr": 0.1, "momentum": 0.9, "trust_coefficient": 1e-3, "weight_decay": 0.0},
         gn.Rprop: {"lr": 0.01, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0)},
     }  # fmt: skip
     for make, defaults in expected.items():

@@ -296,6 +296,12 @@ def long_optax():
         ("Lion", gn.Lion, L2, lambda o, lr: o.lion(lr, weight_decay=0.05)),
         ("Lion betas", gn.Lion, L2 | {"betas": (0.8, 0.7)},
          lambda o, lr: o.lion(lr, b1=0.8, b2=0.7, weight_decay=0.05)),
+        ("LAMB", gn.LAMB, L2, lambda o, lr: o.lamb(lr, weight_decay=0.05)),
+        ("LAMB eps", gn.LAMB, outside, lambda o, lr: o.lamb(lr, **outside)),
+        ("LARS", gn.LARS, L2 | {"trust_coefficient": 0.1},
+         lambda o, lr: o.lars(lr, weight_decay=0.05, trust_coefficient=0.1)),
+        ("LARS nesterov", gn.LARS, L2 | {"nesterov": True, "momentum": 0.8},
+         lambda o, lr: o.lars(lr, weight_decay=0.05, momentum=0.8, nesterov=True)),
     ]  # fmt: skip
 
 

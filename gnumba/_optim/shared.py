@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._hyper import ETAS, FRACTION, NOT_NEGATIVE, STEP_SIZES, TWO_FRACTIONS, UNIT, Range
+from .._hyper import ETAS, FRACTION, NOT_NEGATIVE, POSITIVE, STEP_SIZES, TWO_FRACTIONS, UNIT, Range
 from .._params import are_groups
 
 RANGES = {
@@ -18,6 +18,7 @@ RANGES = {
     "eps_root": NOT_NEGATIVE,
     "etas": ETAS,
     "step_sizes": STEP_SIZES,
+    "trust_coefficient": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
 }
 
