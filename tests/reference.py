@@ -141,7 +141,7 @@ def adabelief(
 def adan(p, g, state, t, *, lr, betas=(0.98, 0.92, 0.99), eps=1e-8, eps_root=1e-8, weight_decay=0.0):
     """Algorithm 1 with the authors' betas and corrections; the proximal decay divides by 1 + ηλ."""
     beta1, beta2, beta3 = betas
-    change = g - state["g_before"] if t > 1 else np.zeros_like(g)
+    change = g - state.get("g_before", 0.0) if t > 1 else np.zeros_like(g)
     m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     n = beta2 * state.get("n", 0.0) + (1 - beta2) * change
     v = beta3 * state.get("v", 0.0) + (1 - beta3) * (g + beta2 * change) ** 2

@@ -29,6 +29,12 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "RMSProp": lambda optax: optax.rmsprop(LR, decay=DECAY, eps=EPS),
     "Adam": lambda optax: optax.adam(LR, BETA1, BETA2, **INSIDE),
     "AdamW": lambda optax: optax.adamw(LR, BETA1, BETA2, weight_decay=WEIGHT_DECAY, **INSIDE),
+    "RAdam": lambda optax: optax.radam(LR, BETA1, BETA2, **INSIDE),
+    "Adamax": lambda optax: optax.adamax(LR, BETA1, BETA2),
+    "AdaDelta": lambda optax: optax.adadelta(LR, rho=DECAY),
+    "AdaBelief": lambda optax: optax.adabelief(LR, BETA1, BETA2),
+    "Adan": lambda optax: optax.adan(LR),
+    "Lion": lambda optax: optax.lion(LR),
 }
 
 

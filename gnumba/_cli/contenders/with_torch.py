@@ -26,6 +26,10 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, float]]] = {
     "RMSProp": ("RMSprop", {"alpha": DECAY}),
     "Adam": ("Adam", {}),
     "AdamW": ("AdamW", {"weight_decay": WEIGHT_DECAY}),
+    "RAdam": ("RAdam", {}),
+    "Adamax": ("Adamax", {}),
+    "AdaDelta": ("Adadelta", {}),
+    "Rprop": ("Rprop", {}),
 }
 
 
