@@ -8,6 +8,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+import gnumba as gn
+
 PATH = Path(__file__).parents[1] / "tools" / "accuracy.py"
 if not PATH.exists():
     pytest.skip("there is no tools/accuracy.py beside the package", allow_module_level=True)
@@ -28,6 +30,13 @@ TAILS = [
     ("sigmoid", -88.7, -103.9),
     ("elu", -88.7, -103.9),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def on_one_core():
+    """By kernels that other tests compile too."""
+    with gn.use_target("cpu"):
+        yield
 
 
 def found(row, dtype, seed):

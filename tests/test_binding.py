@@ -9,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cases import one_a_class, one_an_activation
+from cases import one_a_class, one_a_kernel_shape, one_an_activation_shape
 
 import gnumba as gn
 from gnumba._engine import apply, binding, checks, flat, objects
@@ -128,7 +128,7 @@ def test_alike_gradients_are_ordinary(kind, which, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@pytest.mark.parametrize("case", one_an_activation_shape(), ids=str)
 def test_alike_operands_go_the_short_way(case, kind, dtype, monkeypatch):
     """Of activations and of dropout, also as ``out``."""
     alike, values = ALIKE[kind], gradient((30, 7, 1), 0).astype(dtype)
@@ -194,7 +194,7 @@ def test_steps_without_reading_objects(case, request):
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("case", one_an_activation(), ids=str)
+@pytest.mark.parametrize("case", one_an_activation_shape(), ids=str)
 def test_activations_without_reading_objects(case, request):
     """Bits equal those of calls with the fast path."""
     x, dy = gradient((30, 70), 0), gradient((30, 70), 1)
@@ -225,7 +225,7 @@ def test_a_parameter_that_was_resized(elements):
         assert optimizer.t == 1
 
 
-@pytest.mark.parametrize("case", one_a_class(), ids=str)
+@pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
 @pytest.mark.parametrize("target", ["cpu", "parallel"])
 def test_a_step_allocates_nothing_of_a_parameters_size(case, target):
     """A few hundred bytes of tuples."""

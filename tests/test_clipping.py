@@ -301,7 +301,14 @@ def test_grad_scale_of_any_number():
 
 @pytest.mark.parametrize(
     ("scale", "kind"),
-    [(0.0, ValueError), (-1.0, ValueError), (NAN, ValueError), (INF, ValueError), ("2", TypeError)],
+    [
+        (0.0, ValueError),
+        (-1.0, ValueError),
+        (NAN, ValueError),
+        (INF, ValueError),
+        ("2", TypeError),
+        (True, TypeError),
+    ],
 )
 def test_wrong_grad_scale(scale, kind):
     """Nothing changed."""
@@ -402,7 +409,7 @@ def spoiled(grads, where, value):
     return made
 
 
-@on_each_target(one_a_class())
+@on_each_target(one_a_kernel_shape())
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 @pytest.mark.parametrize("where", ["w", "b", "scale"])
 @pytest.mark.parametrize("limit", [None, 1.0])

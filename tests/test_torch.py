@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, one_a_class, one_an_activation
+from cases import ACTIVATIONS, one_a_kernel_shape, one_an_activation
 from test_errors import assert_refused
 
 import gnumba as gn
@@ -260,7 +260,7 @@ def assert_stale(saved, write):
         y.backward()
 
 
-@pytest.mark.parametrize("case", one_a_class(), ids=str)
+@pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
 @pytest.mark.parametrize("kind", ["tensor", "parameter", "strided"])
 def test_a_step_makes_graphs_of_its_parameters_stale(case, kind):
     """By every way a step goes, as torch.optim's does; a parameter without a gradient stays as it was."""

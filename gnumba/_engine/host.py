@@ -100,6 +100,7 @@ def shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 UNFIT, DONE, TOO_LARGE = range(3)
 
 
+@functools.cache
 def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """The inner loop: ``span(addresses, lo, hi, scalars)`` over dense memory.
 
@@ -283,7 +284,13 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
 
 def _fits(function: Elementwise, writes: tuple[str, ...], itemsize: int) -> Kernel:
     """``fits(arrays, model)``: whether a flat loop may run over arrays, of which it writes those."""
-    written, dense = tuple(map(function.columns.index, writes)), C_ORDER if function.indexed else DENSE
+    written = tuple(map(function.columns.index, writes))
+    return _fitting(written, itemsize, C_ORDER if function.indexed else DENSE)
+
+
+@functools.cache
+def _fitting(written: tuple[int, ...], itemsize: int, dense: int) -> Kernel:
+    """`_fits`, one for all functions that write the same columns: it is compiled but once."""
 
     @numba.njit(**OPTIONS)
     @own_symbol

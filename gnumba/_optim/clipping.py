@@ -51,8 +51,7 @@ class Guard:
         """With the limit that was saved; a schedule stays the one that is here, None changes nothing."""
         if state is None:
             return self
-        here = 0.0 if self.max_norm is None else self.max_norm
-        return Guard(restored("max_norm", here, state), self.nonfinite)
+        return Guard(restored("max_norm", self.max_norm, state), self.nonfinite)
 
     def check_places(self, params: Params) -> None:
         """ValueError if there is a norm to be taken of gradients in several places."""
