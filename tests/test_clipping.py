@@ -273,6 +273,9 @@ def test_max_norm_may_be_a_schedule():
     with pytest.raises(ValueError, match=r"max_norm at step 2 is 0.0, expected a number > 0"):
         opt.step(np.array([8.0]))
     assert (p[0], opt.t) == (-3.0, 2)
+    opt = gn.SGD(p, max_norm=lambda t: 0.0)
+    with pytest.raises(ValueError, match="max_norm at step 0"):
+        opt.step(np.array([8.0]))
 
 
 # Scaled gradients.
@@ -292,10 +295,11 @@ def test_grad_scale(case, limit, dtype, rng):
     assert_equal_models(params, others)
 
 
-def test_grad_scale_of_any_number():
+@pytest.mark.parametrize("scale", [3, 3.0])
+def test_grad_scale_of_any_number(scale):
     """One rounding more than the quotient's, and before weight decay."""
     p = np.array([2.0])
-    gn.SGD(p, lr=1.0, weight_decay=0.5).step(np.array([6.0]), grad_scale=3)
+    gn.SGD(p, lr=1.0, weight_decay=0.5).step(np.array([6.0]), grad_scale=scale)
     assert p[0] == pytest.approx(2.0 - (2.0 + 1.0), abs=1e-15)
 
 
@@ -314,7 +318,7 @@ def test_wrong_grad_scale(scale, kind):
     """Nothing changed."""
     p = np.zeros(2)
     opt = gn.SGD(p)
-    with pytest.raises(kind, match="grad_scale"):
+    with pytest.raises(kind, match="grad_scale is"):
         opt.step(np.ones(2), grad_scale=scale)
     assert opt.t == 0
     assert (p == 0).all()
