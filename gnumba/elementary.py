@@ -12,6 +12,7 @@ All functions keep nan, the odd ones keep the sign of zero, and the limits at ±
 """
 
 import math
+from builtins import abs
 from math import copysign, inf, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,11 @@ from ._suggest import module_getattr
 
 __all__ = [
     "FAR",
+    "abs",
     "clip",
+    "cos",
+    "erf",
+    "erfc",
     "exp",
     "exp_plus",
     "expm1",
@@ -29,9 +34,11 @@ __all__ = [
     "log1p",
     "maximum",
     "minimum",
+    "pow",
     "scaled_exp",
     "scaled_one_plus_exp",
     "sign",
+    "sin",
     "sqrt",
     "tanh",
     "where",
@@ -151,9 +158,22 @@ MANTISSA_BITS = per_dtype(float64=52.0, float32=23.0)
 LAST_EXPONENT = per_dtype(float64=1023.0, float32=127.0)
 LOW_EXPONENT = per_dtype(float64=-1000.0, float32=-100.0)  # some way above the lowest normal one
 
+# π/2 in parts of a dtype's precision, and where their multiples are no longer exact.
+HALF_PI = per_dtype(float64=1.5707963267948966, float32=1.57079637)
+HALF_PI_2 = per_dtype(float64=6.123233995736766e-17, float32=-4.37113883e-08)
+HALF_PI_3 = per_dtype(float64=-1.4973849048591698e-33, float32=-1.71512451e-15)
+TWO_OVER_PI = 0.6366197723675814
+SIN_IS_NAN = per_dtype(float64=2.0**47, float32=2.0**18)
+INTEGERS = per_dtype(float64=2.0**52, float32=2.0**23)  # all floats from here on
+TWO_THIRDS = 0.66666666666666663
+TWO_THIRDS_LOW = per_dtype(float64=3.7007434154171886e-17, float32=-1.98682149e-08)
+SQRT2 = 1.4142135623730951
+
 EXP_IS_ZERO = per_dtype(float64=-746.0, float32=-104.0)
 EXP_IS_NORMAL = per_dtype(float64=-708.0, float32=-87.0)
 EXP_IS_INF = per_dtype(float64=710.0, float32=89.0)
+ERFC_IS_ZERO = per_dtype(float64=27.5, float32=10.5)
+GAUSS_IS_ZERO = per_dtype(float64=39.0, float32=15.0)  # t with e^(-t²/2) = 0
 EXPM1_IS_MINUS_1 = per_dtype(float64=-40.0, float32=-20.0)
 FAR = per_dtype(float64=1100.0, float32=150.0)  # FAR e^-FAR underflows to zero
 
@@ -206,8 +226,132 @@ SILU_NEAR_MINIMUM = per_dtype(
         -0.0152220652,
     ),
 )
+POW_TAIL = per_dtype(
+    float64=(  # 0.01 ulp
+        0.40000000000000002, 0.28571428571428376, 0.22222222222290589,
+        0.18181818169251746, 0.15384616753306846, 0.13333240431488144,
+        0.11768673917167426, 0.10422902293831869, 0.11013323143438979,
+    ),
+    float32=(  # 0.02 ulp
+        0.400001526, 0.28547132, 0.234186038,
+    ),
+)
+TANH_SHRINK_TAIL = per_dtype(
+    float64=(  # 0.15 ulp
+        -0.13333333333333172, 0.053968253968086383, -0.021869488530032177,
+        0.0088632354160958406, -0.0035921267718535725, 0.0014558251911265755,
+        -0.00058998117864648601, 0.00023896215234585157, -9.6472798826110695e-05,
+        3.840392083851921e-05, -1.4620834779380262e-05, 4.9983412138843519e-06,
+        -1.3842429195257326e-06, 2.6475297361340207e-07, -2.5341389917739403e-08,
+    ),
+    float32=(  # 0.13 ulp
+        -0.133333176, 0.0539641827, -0.0218332335,
+        0.0087068798, -0.00321863871, 0.000931391434,
+        -0.000144896447,
+    ),
+)
+ERF_TAIL = per_dtype(
+    float64=(  # 0.11 ulp
+        0.12837916709551259, -0.37612638903183704, 0.11283791670950463,
+        -0.026866170643480101, 0.0052239775957013254, -0.00085483239409225192,
+        0.00012055138035247351, -1.491799365957435e-05, 1.6279244800691507e-06,
+        -1.3911623101143151e-07,
+    ),
+    float32=(  # 0.25 ulp
+        0.128379151, -0.376125127, 0.112809919,
+        -0.0266469866, 0.00451235799,
+    ),
+)
+SIN_TAIL = per_dtype(
+    float64=(  # 0.10 ulp
+        -0.16666666666666621, 0.0083333333333194867, -0.00019841269827446326,
+        2.7557312867643337e-06, -2.5050628468718074e-08, 1.5889256892950894e-10,
+    ),
+    float32=(  # 0.15 ulp
+        -0.166666523, 0.00833205786, -0.000195013286,
+    ),
+)
+COS_TAIL = per_dtype(
+    float64=(  # 0.01 ulp
+        0.041666666666666574, -0.0013888888888869298, 2.4801587286490417e-05,
+        -2.7557313494102058e-07, 2.0875607424143696e-09, -1.1353691149484972e-11,
+    ),
+    float32=(  # 0.01 ulp
+        0.0416666418, -0.00138871768, 2.44172079e-05,
+    ),
+)
+GAUSS_TAIL = per_dtype(
+    float64=(  # 0.39 ulp
+        0.77205212877954565, -0.67769848590479531, 0.52017717849855061,
+        -0.34617383948430164, 0.1966867941377041, -0.092808141333587973,
+        0.034428018316954287, -0.0087236881801855577, 0.00065387668317471847,
+        0.00056658476218119313, -0.00024320172361155592, 5.7621463439773925e-06,
+        2.6574133585378358e-05, -6.0734462091897612e-06, -2.3870062481919931e-06,
+        1.1424340491315084e-06, 2.1387821906133713e-07, -1.7620315099281848e-07,
+        -2.3650856020659939e-08, 2.1749957303067084e-08, 2.9860484158470145e-09,
+        -1.123161924778873e-09,
+    ),
+    float32=(  # 0.58 ulp
+        0.749220312, -0.584008574, 0.345870376,
+        -0.144600555, 0.0333141647, 0.00250989385,
+        -0.00409021182, 0.000295162434, 0.000466242491,
+        2.80420136e-05,
+    ),
+)
+GELU_SLOPE = per_dtype(
+    float64=(  # 0.29 ulp
+        0.44889305104979471, -0.086319743109702654, 0.059893774240264222,
+        -0.036841035390883875, 0.019764494168675362, -0.0090179932870456374,
+        0.0033473671091947825, -0.00091642971440003519, 0.00012877170080069641,
+        2.5175663418472574e-05, -1.8500559455302223e-05, 2.6347176393352202e-06,
+        1.231871507438894e-06, -5.2904596924130045e-07, -5.1396345643734875e-08,
+        7.0955066394109876e-08, -5.758785921346347e-10, -9.1232080795763699e-09,
+        1.3422416691709527e-11, 9.7484575142146345e-10, 1.4921457976052351e-10,
+    ),
+    float32=(  # 0.41 ulp
+        0.466315687, -0.108025305, 0.0594348423,
+        -0.0246761851, 0.00664326595, -0.000463079865,
+        -0.000417838804, 0.000102197206, 3.96773867e-05,
+    ),
+)
+MISH_NEAR_MINIMUM = per_dtype(
+    float64=(  # 0.52 ulp
+        0.2669479140495345, 0.20473126408010586, 0.041907821043609961,
+        -0.020271822716684994, -0.015821126561735833, -0.0033606849269761478,
+        0.0010924055410601824, 0.00098981810070880691, 0.00025412936115649579,
+        -4.1961472830076694e-05, -5.58288800341233e-05, -1.7299493616608459e-05,
+        9.4245639333173005e-07, 2.9101131762022425e-06, 1.0730023970564152e-06,
+        2.2424341806855973e-08, -1.4485579836044361e-07, -5.339833417666058e-08,
+    ),
+    float32=(  # 1.22 ulp
+        0.266947895, 0.2047313, 0.0419087149,
+        -0.0202735234, -0.0158384815, -0.00334492559,
+        0.00120848184, 0.000938689802,
+    ),
+)
+GELU_TANH_NEAR_MINIMUM = per_dtype(
+    float64=(  # 0.45 ulp
+        0.43040009102485849, 0.3875184461357889, -0.015782853521849379,
+        -0.11394448308095131, -0.016619328342630309, 0.019682309458617191,
+        0.0052610592141720917, -0.0024227317719573141, -0.00092744015059518885,
+        0.00026392534777767307, 0.00012420807181186979, -3.491855262225661e-05,
+        -1.5431583754127375e-05, 5.6103057153054265e-06,
+    ),
+    float32=(  # 1.73 ulp
+        0.430400133, 0.387518167, -0.0157942008,
+        -0.113922171, -0.0161344726, 0.0192363802,
+    ),
+)
 SILU_MINIMUM = per_dtype(float64=-1.2784645427610737, float32=-1.27846456)
 SILU_MINIMUM_LOW = per_dtype(float64=-1.0946994183093437e-16, float32=1.29792825e-08)
+MISH_MINIMUM = per_dtype(float64=-1.1924312145154952, float32=-1.19243121)
+MISH_MINIMUM_LOW = per_dtype(float64=-4.8484829848031044e-17, float32=-3.04393755e-09)
+GELU_TANH_MINIMUM = per_dtype(float64=-0.75246142207101629, float32=-0.752461433)
+GELU_TANH_MINIMUM_LOW = per_dtype(float64=3.6355605092076871e-17, float32=1.13396279e-08)
+GELU_MINIMUM = per_dtype(float64=-0.75179152469356447, float32=-0.751791537)
+GELU_MINIMUM_LOW = per_dtype(float64=1.4956759177009883e-17, float32=1.21144499e-08)
+GAUSS_MIDDLE = per_dtype(float64=5.2972321392318547, float32=3.7011137)
+GAUSS_MIDDLE_BY_SQRT2 = per_dtype(float64=3.7457087671701661, float32=2.6170826)
 # fmt: on
 
 
@@ -289,6 +433,23 @@ def exp_plus(x: float, a: float) -> tuple[float, float, float]:
     k = clip(n, LOW_EXPONENT, LAST_EXPONENT)  # 2ⁿ may be too small or too large for a normal number
     p = pow2(k)
     return fma(p, z, p), fma(p, z, a + p), pow2(n - k)
+
+
+def exp_of_sum(x, low):
+    """(z, p, 2ᵏ) with e^(x + low) = p(1 + z)·2ᵏ, p a power of two and k as in `exp_plus`; low is small."""
+    n = (fma(x, LOG2E, ROUNDING_SHIFT) + MAGIC) - MAGIC
+    h = fma(-n, LN2, x)
+    c = fma(-n, LN2_LOW, low)
+    r = h + c
+    z = r + fma(horner(r, EXP_TAIL), r * r, (h - r) + c)
+    k = clip(n, LOW_EXPONENT, LAST_EXPONENT)
+    return z, pow2(k), pow2(n - k)
+
+
+def exp_plus_of_sum(x, low, a):
+    """(y, a + y, 2ᵏ) with e^(x + low) = y·2ᵏ as in `exp_plus`; low is small."""
+    z, p, scale = exp_of_sum(x, low)
+    return fma(p, z, p), fma(p, z, a + p), scale
 
 
 def exp(x: float) -> float:
@@ -451,6 +612,180 @@ def log1p(x: float) -> float:
     m, e = split_exponent(u)
     y = _log(m, e, (t - (u - 1.0)) / u)  # what the rounding of u lost, times log'(u)
     return where(x == 0.0, x, _outside(x, -1.0, y))
+
+
+def pow(x: float, y: float) -> float:
+    """xʸ, as IEEE 754 and `math.pow` have it: 1 for y = 0 and for x = 1, even beside nan.
+
+    Where `math.pow` raises there is nan, for a negative x and a y that is no integer, or ±inf, for 0
+    to a negative power and for too large results.
+
+    Accuracy: 1.6 ulp in float32, 1.5 in float64.
+
+    Examples
+    --------
+    >>> pow(2.0, 0.5), pow(-2.0, 3.0), pow(-2.0, 0.5), pow(0.0, -1.0)
+    (1.4142135623730951, -8.0, nan, inf)
+    """
+    a = abs(x)
+    normal = a >= MIN_NORMAL
+    m, e = split_exponent(where(normal, a, a * pow2(MANTISSA_BITS)))
+    e = where(normal, e, e - MANTISSA_BITS)
+    # log|x| = high + low, low below an ulp of high: 2s + s·tail, with s = (m - 1)/(m + 1) in two parts
+    f = m - 1.0
+    d = 2.0 + f
+    s = f / d
+    s_low = (fma(-s, d, f) - s * (f - (d - 2.0))) / d
+    z = s * s
+    z_low = fma(s, s, -z) + 2.0 * s * s_low
+    tail = fma(z, TWO_THIRDS, fma(z_low, TWO_THIRDS, z * fma(z, horner(z, POW_TAIL), TWO_THIRDS_LOW)))
+    whole = e * LN2
+    high = fma(2.0, s, whole)
+    low = fma(2.0, s, whole - high) + fma(e, LN2, -whole)
+    low += fma(s, tail, fma(2.0, s_low, e * LN2_LOW))
+    high, low = high + low, (high - (high + low)) + low
+    # y log|x|, again in two parts; where it is far out of range there is no second one
+    t = clip(y * high, -FAR, FAR)
+    rest = where(abs(t) < FAR, fma(y, low, fma(y, high, -t)), 0.0)
+    p, _, scale = exp_plus_of_sum(t, rest, 0.0)
+    p *= scale
+    limit = where((a < 1.0) == (y < 0.0), inf, 0.0)
+    p = where((a == 0.0) | (a == inf) | (abs(y) == inf), where(a == 1.0, 1.0, limit), p)
+    b = abs(y)
+    half = 0.5 * b
+    integer = (b >= INTEGERS) | ((b + INTEGERS) - INTEGERS == b)
+    odd = integer & (b < 2.0 * INTEGERS) & ((half + INTEGERS) - INTEGERS != half)
+    negative = copysign(1.0, x) < 0.0
+    p = where(negative & odd, -p, p)
+    p = where((x < 0.0) & (a < inf) & (b < inf) & ~integer, nan, p)
+    p = where((x != x) | (y != y), nan, p)
+    return where((x == 1.0) | (y == 0.0), 1.0, p)
+
+
+def gauss_variable(t, middle):
+    """(u, q, e) with u = (t - c)/(t + c) and q(1 + e) = 1/(t + c), c being the middle; t ≥ 0."""
+    q = 1.0 / (t + middle)
+    e = fma(-q, t, fma(-q, middle, 1.0))  # without it Φ(-t) has four times the error near 0
+    twice = 2.0 * middle
+    return fma(-twice * q, e, fma(-twice, q, 1.0)), q, e
+
+
+def times_gauss_tail(a, h, t, middle):
+    """(y, 2ᵏ) with a·Φ(-t) = y·2ᵏ, Φ the normal distribution function, and h = t/2 ≥ 0.
+
+    For a t in units of √2, as that middle then is too, and h = t, the result is over √2.
+    """
+    u, q, e = gauss_variable(t, middle)
+    high, low = minus_square(h, t)
+    z, p, scale = exp_of_sum(high, low + e)
+    y = a * q * horner(u, GAUSS_TAIL) * p
+    return fma(y, z, y), scale
+
+
+def minus_square(h, t):
+    """(high, low) with high + low = -ht."""
+    s = h * t
+    return -s, fma(-h, t, s)
+
+
+def erfc(x: float) -> float:
+    """Complementary error function, 1 − erf(x), accurate in its tail too.
+
+    Accuracy: 2.5 ulp in float32, 3 in float64.
+
+    Examples
+    --------
+    >>> erfc(0.0), erfc(-inf), erfc(inf)
+    (1.0, 2.0, 0.0)
+    """
+    a = abs(x)
+    t = where(a > ERFC_IS_ZERO, ERFC_IS_ZERO, a)
+    y, scale = times_gauss_tail(SQRT2, t, t, GAUSS_MIDDLE_BY_SQRT2)
+    y *= scale
+    return where(a < 0.6, 1.0 - _erf_of_small(x), where(x < 0.0, 2.0 - y, y))
+
+
+def _erf_of_small(x):
+    """erf(x) for |x| < 0.6."""
+    return fma(x, horner(x * x, ERF_TAIL), x)
+
+
+def erf(x: float) -> float:
+    """Error function, 2/√π times the integral of e^(−t²) from 0 to x.
+
+    Accuracy: 1.5 ulp in float32 and in float64.
+
+    Examples
+    --------
+    >>> erf(0.5), erf(-0.0), erf(inf)
+    (0.5204998778130465, -0.0, 1.0)
+    """
+    a = abs(x)
+    a = where(a > 6.0, 6.0, a)
+    y, _ = times_gauss_tail(SQRT2, a, a, GAUSS_MIDDLE_BY_SQRT2)
+    return copysign(where(a < 0.6, _erf_of_small(a), 1.0 - y), x)
+
+
+def sin_and_cos(x, low):
+    """(sin r, cos r, k) with x + low = r + nπ/2, |r| ≤ π/4, and k = n modulo 4 from -2 to 2."""
+    n = fma(x, TWO_OVER_PI, MAGIC) - MAGIC
+    h = fma(-n, HALF_PI, x)  # exact, as long as n is
+    p = n * HALF_PI_2
+    r = h - p
+    back = r - h
+    rest = (h - (r - back)) - (p + back)  # what the rounding of r lost
+    rest = fma(-n, HALF_PI_3, (rest - fma(n, HALF_PI_2, -p)) + low)
+    s = r + rest
+    rest = (r - s) + rest
+    u = s * s
+    half = 0.5 * u
+    c = 1.0 - half
+    sine = s + fma(s * u, horner(u, SIN_TAIL), rest * c)
+    cosine = c + fma(u * u, horner(u, COS_TAIL), fma(-s, rest, (1.0 - c) - half))
+    return sine, cosine, fma(-4.0, (fma(0.25, n, MAGIC) - MAGIC), n)
+
+
+def sin(x: float) -> float:
+    """Sine, for |x| ≤ 2¹⁸ in float32 and 2⁴⁷ in float64; beyond nan, as no digit would be right.
+
+    Accuracy: 1 ulp in float32 and in float64.
+
+    Examples
+    --------
+    >>> sin(1.0), sin(-0.0), sin(inf)
+    (0.8414709848078965, -0.0, nan)
+    """
+    return sin_of_product(1.0, x)
+
+
+def cos(x: float) -> float:
+    """Cosine, for |x| ≤ 2¹⁸ in float32 and 2⁴⁷ in float64; beyond nan, as no digit would be right.
+
+    Accuracy: 1 ulp in float32 and in float64.
+
+    Examples
+    --------
+    >>> cos(1.0), cos(0.0), cos(inf)
+    (0.5403023058681398, 1.0, nan)
+    """
+    return cos_of_product(1.0, x)
+
+
+def sin_of_product(a, x):
+    """sin(ax), the product not rounded."""
+    z = a * x
+    s, c, k = sin_and_cos(z, fma(a, x, -z))
+    y = where(abs(k) == 1.0, c, s)
+    y = where((k < 0.0) | (k > 1.0), -y, y)
+    return where(z == 0.0, z, where(abs(z) <= SIN_IS_NAN, y, nan))
+
+
+def cos_of_product(a, x):
+    """cos(ax), the product not rounded."""
+    z = a * x
+    s, c, k = sin_and_cos(z, fma(a, x, -z))
+    y = where(abs(k) == 1.0, s, c)
+    return where(abs(z) <= SIN_IS_NAN, where((k > 0.0) | (k < -1.0), -y, y), nan)
 
 
 def __dir__() -> list[str]:

@@ -6,9 +6,11 @@ in ulp of the result, after the coefficients were rounded to the dtype. Degrees 
 which the functions stay within about one ulp, the roundings of their arithmetic included.
 """
 
+import math
 import struct
 
 import mpmath as mp
+import numpy as np
 
 mp.mp.dps = 40
 DTYPES = {"float64": ("d", 53, 17), "float32": ("f", 24, 9)}  # struct code, bits, digits
@@ -26,15 +28,80 @@ def tanh_tail(u):
     return (mp.tanh(mp.sqrt(u)) / mp.sqrt(u) - 1) / u
 
 
+def pow_tail(z):
+    return (log_tail(z) - mp.mpf(2) / 3) / z
+
+
+def erf_tail(u):
+    return 2 / mp.sqrt(mp.pi) * mp.hyp1f1(0.5, 1.5, -u) - 1
+
+
+def tanh_shrink_tail(u):
+    return -(tanh_tail(u) + mp.mpf(1) / 3) / u
+
+
+def sin_tail(u):
+    return (mp.sin(mp.sqrt(u)) / mp.sqrt(u) - 1) / u
+
+
+def cos_tail(u):
+    return (mp.cos(mp.sqrt(u)) - 1 + u / 2) / u**2
+
+
 def silu_derivative(x):
     return (1 + mp.exp(-x) * (1 + x)) / (1 + mp.exp(-x)) ** 2
 
 
+def mish_derivative(x):
+    w = mp.exp(x)
+    return w * ((w + 2) * (w * w + 2 * w + 2) + 4 * x * (1 + w)) / (w * w + 2 * w + 2) ** 2
+
+
+def gauss_tail(t):
+    """Φ(-t) e^(t²/2)."""
+    return mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
+
+
+def gelu_derivative(x):
+    """The derivative of xΦ(x), times e^(x²/2), for x <= 0."""
+    return gauss_tail(-x) + x / mp.sqrt(2 * mp.pi)
+
+
+def gelu_tanh_derivative(x):
+    a = 2 * mp.sqrt(2 / mp.pi)
+    b = a * mp.mpf("0.044715")
+    e = mp.exp(x * (a + b * x * x))
+    return e * (1 + e + x * (a + 3 * b * x * x)) / (1 + e) ** 2
+
+
 SILU_MINIMUM = mp.findroot(silu_derivative, -1.278)
+MISH_MINIMUM = mp.findroot(mish_derivative, -1.192)
+GELU_TANH_MINIMUM = mp.findroot(gelu_tanh_derivative, -0.752)
+GELU_MINIMUM = mp.findroot(gelu_derivative, -0.752)
+# Numerators and denominators are successive solutions of a² - 2b² = ±1, so that c and c/√2 are both
+# floats: Φ and erfc then share a polynomial.
+GAUSS_MIDDLE = {"float64": (mp.mpf(5964153172084899) / 2**50, mp.mpf(4217293152016490) / 2**50)}
+GAUSS_MIDDLE["float32"] = mp.mpf(3880899) / 2**20, mp.mpf(2744210) / 2**20
 
 
-def silu_slope(d):
-    return silu_derivative(SILU_MINIMUM + d) / d
+def about(zero, derivative):
+    """The derivative over the distance from its zero."""
+    return lambda d: derivative(zero + d) / d
+
+
+def over_gauss_range(f, dtype):
+    """(f, interval, weight) of a function of t ≥ 0, in u = (t - c)/(t + c), up to underflow."""
+    c = GAUSS_MIDDLE[dtype][0]
+    last = {"float64": 39.5, "float32": 15.2}[dtype]
+
+    def of_u(u):
+        return f(c * (1 + u) / (1 - u), c)
+
+    return of_u, (-1, (last - c) / (last + c)), lambda u: 1 / abs(of_u(u))
+
+
+def gelu_slope(t, c):
+    return gelu_derivative(-t) / (-t - GELU_MINIMUM)
 
 
 # name: function, interval, weight (d result / result for a change in the polynomial), degrees
@@ -57,10 +124,41 @@ FITS = {
     ),
     # x - SILU_MINIMUM, within 1/64
     "SILU_NEAR_MINIMUM": (
-        silu_slope,
+        about(SILU_MINIMUM, silu_derivative),
         (-0.01563, 0.01563),
-        lambda d: 1 / abs(silu_slope(d)),
+        lambda d: 1 / abs(about(SILU_MINIMUM, silu_derivative)(d)),
         {"float64": 6, "float32": 3},
+    ),
+    # s = f / (2 + f) as for LOG_TAIL, but what is left of the second term
+    "POW_TAIL": (pow_tail, (1e-12, 0.029438), lambda z: 50 * z**2, {"float64": 8, "float32": 2}),
+    # u = x², |x| below 1
+    "TANH_SHRINK_TAIL": (
+        tanh_shrink_tail,
+        (1e-12, 1.0),
+        lambda u: -u / tanh_tail(u),
+        {"float64": 14, "float32": 6},
+    ),
+    # u = x², |x| below 0.6
+    "ERF_TAIL": (erf_tail, (1e-12, 0.36), lambda u: 1 / (1 + erf_tail(u)), {"float64": 9, "float32": 4}),
+    # u = x², |x| below π/4 + 1/60
+    "SIN_TAIL": (sin_tail, (1e-12, 0.6433), lambda u: 1 / (1 / u + sin_tail(u)), {"float64": 5, "float32": 2}),
+    "COS_TAIL": (cos_tail, (1e-12, 0.6433), lambda u: u**2 / mp.cos(mp.sqrt(u)), {"float64": 5, "float32": 2}),
+    # u = (t - c)/(t + c)
+    "GAUSS_TAIL": (lambda t, c: (t + c) * gauss_tail(t), over_gauss_range, {"float64": 21, "float32": 9}),
+    "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 8}),
+    # x - MISH_MINIMUM
+    "MISH_NEAR_MINIMUM": (
+        about(MISH_MINIMUM, mish_derivative),
+        (-0.5001, 0.5001),
+        lambda d: 1 / abs(about(MISH_MINIMUM, mish_derivative)(d)),
+        {"float64": 17, "float32": 7},
+    ),
+    # x - GELU_TANH_MINIMUM
+    "GELU_TANH_NEAR_MINIMUM": (
+        about(GELU_TANH_MINIMUM, gelu_tanh_derivative),
+        (-0.2501, 0.2501),
+        lambda d: 1 / abs(about(GELU_TANH_MINIMUM, gelu_tanh_derivative)(d)),
+        {"float64": 13, "float32": 5},
     ),
 }
 
@@ -92,12 +190,34 @@ def remez(f, interval, weight, degree, points=600):
 
 def fitted(name, dtype):
     """The coefficients in `dtype`, and the largest error they make, in ulp of the result."""
-    f, interval, weight, degrees = FITS[name]
+    f, *domain, degrees = FITS[name]
+    f, interval, weight = domain[0](f, dtype) if len(domain) == 1 else (f, *domain)
     code, precision, digits = DTYPES[dtype]
     exact = remez(f, interval, weight, degrees[dtype])
     rounded = [struct.unpack(code, struct.pack(code, c))[0] for c in exact]
-    errors = [weight(t) * (f(t) - value(rounded, t)) for t in mp.linspace(*interval, 500)]
-    return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)) * 2**precision)
+    points = mp.linspace(*interval, 500)
+    weights = [weight(t) * 2**precision for t in points]
+    errors = [w * (f(t) - value(rounded, t)) for t, w in zip(points, weights, strict=True)]
+    if max(map(abs, errors)) > 0.3:
+        rounded, errors = polished(rounded, errors, points, weights, precision)
+    return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)))
+
+
+def polished(coefficients, errors, points, weights, precision):
+    """Move single coefficients, and pairs of them, to neighbouring floats as long as the error falls."""
+    errors, size = np.array(errors, np.float64), len(coefficients)
+    ulps = [2.0 ** (math.frexp(c)[1] - precision) for c in coefficients]
+    moves = np.array([[float(w * ulp * t**k) for t, w in zip(points, weights, strict=True)] for k, ulp in enumerate(ulps)])
+    steps = [(k, s, j, r) for k in range(size) for s in (-1, 1) for j in range(k) for r in (-1, 0, 1)]
+    while True:
+        tried = [np.abs(errors - s * moves[k] - r * moves[j]).max() for k, s, j, r in steps]
+        best = int(np.argmin(tried))
+        if tried[best] >= np.abs(errors).max():
+            return coefficients, errors
+        k, s, j, r = steps[best]
+        coefficients[k] += s * ulps[k]
+        coefficients[j] += r * ulps[j]
+        errors = errors - s * moves[k] - r * moves[j]
 
 
 def split(x, dtype):
@@ -118,6 +238,10 @@ if __name__ == "__main__":
                 print("        " + ", ".join(coefficients[i : i + 3]) + ",")
             print("    ),")
         print(")")
-    halves = {dtype: split(SILU_MINIMUM, dtype) for dtype in DTYPES}
-    for k, name in enumerate(("SILU_MINIMUM", "SILU_MINIMUM_LOW")):
-        print(f"{name} = per_dtype(" + ", ".join(f"{d}={halves[d][k]}" for d in DTYPES) + ")")
+    for name in ("SILU_MINIMUM", "MISH_MINIMUM", "GELU_TANH_MINIMUM", "GELU_MINIMUM"):
+        halves = {dtype: split(globals()[name], dtype) for dtype in DTYPES}
+        for k, part in enumerate((name, f"{name}_LOW")):
+            print(f"{part} = per_dtype(" + ", ".join(f"{d}={halves[d][k]}" for d in DTYPES) + ")")
+    for k, name in enumerate(("GAUSS_MIDDLE", "GAUSS_MIDDLE_BY_SQRT2")):
+        middles = (f"{d}={split(GAUSS_MIDDLE[d][k], d)[0]}" for d in DTYPES)
+        print(f"{name} = per_dtype(" + ", ".join(middles) + ")")

@@ -4,51 +4,111 @@ Written so that nan stays nan (`x <= 0` is false for it), and without branches: 
 function becomes SIMD.
 """
 
+from math import copysign
+
 from ..elementary import (
     FAR,
+    GAUSS_IS_ZERO,
+    GAUSS_MIDDLE,
+    GELU_MINIMUM,
+    GELU_MINIMUM_LOW,
+    GELU_SLOPE,
+    GELU_TANH_MINIMUM,
+    GELU_TANH_MINIMUM_LOW,
+    GELU_TANH_NEAR_MINIMUM,
+    MISH_MINIMUM,
+    MISH_MINIMUM_LOW,
+    MISH_NEAR_MINIMUM,
     SILU_MINIMUM,
     SILU_MINIMUM_LOW,
     SILU_NEAR_MINIMUM,
+    TANH_SHRINK_TAIL,
     clip,
+    cos_of_product,
     exp,
+    exp_of_sum,
     exp_plus,
+    exp_plus_of_sum,
     expm1,
     expm1_times,
     fma,
+    gauss_variable,
     horner,
+    log1p,
+    minus_square,
     per_dtype,
     scaled_one_plus_exp,
+    sin_of_product,
     tanh,
+    times_gauss_tail,
     where,
 )
 
 __all__ = [
+    "celu",
+    "celu_derivative",
     "elu",
     "elu_derivative",
     "elu_derivative_from_y",
+    "gelu",
+    "gelu_derivative",
+    "gelu_tanh",
+    "gelu_tanh_derivative",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_sigmoid_derivative",
+    "hard_swish",
+    "hard_swish_derivative",
+    "hard_tanh",
+    "hard_tanh_derivative",
     "leaky_relu",
     "leaky_relu_derivative",
+    "log_sigmoid",
+    "log_sigmoid_derivative",
+    "mish",
+    "mish_derivative",
     "prelu",
     "prelu_backward",
     "relu",
+    "relu6",
+    "relu6_derivative",
     "relu_derivative",
     "selu",
     "selu_derivative",
     "selu_derivative_from_y",
+    "shrink_derivative",
     "sigmoid",
     "sigmoid_derivative",
     "sigmoid_derivative_from_y",
     "silu",
     "silu_derivative",
+    "sine",
+    "sine_derivative",
+    "soft_shrink",
+    "softplus",
+    "softplus_derivative",
+    "softsign",
+    "softsign_derivative",
     "tanh",
     "tanh_derivative",
     "tanh_derivative_from_y",
+    "tanh_shrink",
+    "tanh_shrink_derivative",
 ]
 
 SELU_LAMBDA = 1.0507009873554804934193349852946
 SELU_LAMBDA_ALPHA = 1.7580993408473768
 # What its rounding lost.
 SELU_LAMBDA_ALPHA_LOW = per_dtype(float64=1.4153519380084499e-17, float32=2.32967177e-08)
+# 2√(2/π), and 0.044715 times that.
+GATE_LINEAR = 1.5957691216057308
+GATE_LINEAR_LOW = per_dtype(float64=-9.9693088091109202e-17, float32=-4.53406805e-08)
+GATE_CUBIC = 0.071354816272600249
+GATE_CUBIC_LOW = per_dtype(float64=-6.175149918155315e-19, float32=2.39883247e-09)
+TANH_GATE_IS_CLOSED = per_dtype(float64=22.5, float32=10.95)  # where x·eᶻ underflows to zero
+SOFTPLUS_IS_X = per_dtype(float64=40.0, float32=20.0)  # from here on softplus(x) is x
+MISH_IS_X = per_dtype(float64=30.0, float32=15.0)  # from here on mish(x) is x
+SIXTH = 1.0 / 6.0
 
 
 def sigmoid(x):
@@ -156,3 +216,217 @@ def silu_derivative(x):
     y = where(left, e * above_x, fma(e, 1.0 + x, 1.0)) / fma(e, 2.0 + e, 1.0)
     d = (x - SILU_MINIMUM) - SILU_MINIMUM_LOW
     return where(abs(d) < 0.015625, d * horner(d, SILU_NEAR_MINIMUM), where(left, y * scale, y))
+
+
+def gelu(x):
+    """x·Φ(x), Φ the normal distribution function. Hendrycks & Gimpel 2016, arXiv:1606.08415."""
+    t = abs(x)
+    t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
+    y, scale = times_gauss_tail(t, 0.5 * t, t, GAUSS_MIDDLE)
+    return where(x < 0.0, -y * scale, x - y)
+
+
+def gelu_derivative(x):
+    """Φ(x) + xφ(x), left of 0 as e^(−x²/2) times the distance from its zero; right of 0, 1 less that at −x."""
+    t = abs(x)
+    t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
+    high, low = minus_square(0.5 * t, t)
+    e, _, scale = exp_plus_of_sum(high, low, 0.0)
+    u, _, _ = gauss_variable(t, GAUSS_MIDDLE)
+    d = (-GELU_MINIMUM - t) - GELU_MINIMUM_LOW
+    y = e * d * horner(u, GELU_SLOPE) * scale
+    return where(x < 0.0, y, 1.0 - y)
+
+
+def _tanh_gate(x):
+    """`exp_of_sum` for z = −2√(2/π)(|x| + 0.044715|x|³), and −dz/d|x|."""
+    t = abs(x)
+    t = where(t > TANH_GATE_IS_CLOSED, TANH_GATE_IS_CLOSED, t)
+    s = t * t
+    c = GATE_CUBIC * s
+    q = GATE_LINEAR + c
+    back = q - GATE_LINEAR
+    q_low = (GATE_LINEAR - (q - back)) + (c - back)
+    q_low += fma(GATE_CUBIC, s, -c) + fma(GATE_CUBIC, fma(t, t, -s), fma(GATE_CUBIC_LOW, s, GATE_LINEAR_LOW))
+    z = -t * q
+    return *exp_of_sum(z, fma(-t, q_low, fma(-t, q, -z))), fma(3.0 * GATE_CUBIC, s, GATE_LINEAR)
+
+
+def gelu_tanh(x):
+    """½x(1 + tanh(√(2/π)(x + 0.044715x³))). Hendrycks & Gimpel 2016, arXiv:1606.08415."""
+    z, p, scale, _ = _tanh_gate(x)
+    t = where(x < -TANH_GATE_IS_CLOSED, -TANH_GATE_IS_CLOSED, x)
+    y = where(x < 0.0, t * p, x) / fma(p, z, 1.0 + p)
+    return where(x < 0.0, fma(y, z, y) * scale, y)
+
+
+def gelu_tanh_derivative(x):
+    """σ(z) + xz′σ(z)(1 − σ(z)) with z from `_tanh_gate`; right of 0, 1 less that at −x."""
+    z, p, scale, slope = _tanh_gate(x)
+    one_plus_e = fma(p, z, 1.0 + p)
+    t = abs(x)
+    t = where(t > TANH_GATE_IS_CLOSED, TANH_GATE_IS_CLOSED, t)
+    far = fma(p, z, p) * fma(-t, slope, one_plus_e) / (one_plus_e * one_plus_e) * scale
+    near = (-GELU_TANH_MINIMUM - t) - GELU_TANH_MINIMUM_LOW
+    y = where(abs(near) < 0.25, near * horner(near, GELU_TANH_NEAR_MINIMUM), far)
+    return where(x < 0.0, y, 1.0 - y)
+
+
+def softplus(x, beta=1.0):
+    """log(1 + e^(βx))/β. Dugas et al. 2001."""
+    z = beta * x
+    t = clip(z, -FAR, SOFTPLUS_IS_X)
+    e, _, scale = exp_plus_of_sum(t, where(t == z, fma(beta, x, -t), 0.0), 0.0)
+    return where(z > SOFTPLUS_IS_X, x, log1p(e) / beta * scale)
+
+
+def softplus_derivative(x, beta):
+    """σ(βx)."""
+    z = beta * x
+    t = clip(z, -FAR, FAR)
+    e, one_plus_e, scale = exp_plus_of_sum(-abs(t), where(t == z, copysign(1.0, -z) * fma(beta, x, -t), 0.0), 1.0)
+    return where(z < 0.0, e / one_plus_e * scale, 1.0 / one_plus_e)
+
+
+def log_sigmoid(x):
+    """log σ(x) = −log(1 + e⁻ˣ)."""
+    e, _, scale = exp_plus(clip(-x, -FAR, SOFTPLUS_IS_X), 0.0)
+    return where(x < -SOFTPLUS_IS_X, x, -log1p(e) * scale)
+
+
+def log_sigmoid_derivative(x):
+    """σ(−x)."""
+    return sigmoid(-x)
+
+
+def mish(x):
+    """x·tanh(log(1 + eˣ)) = x·h/(1 + h) with h = eˣ + e²ˣ/2. Misra 2019, arXiv:1908.08681."""
+    t = clip(x, -FAR, MISH_IS_X)
+    e, _, scale = exp_plus(t, 0.0)
+    h = fma(0.5 * e, e, e)
+    d = 1.0 + h
+    q = h / d
+    q = fma(fma(-q, d, h) - q * (h - (d - 1.0)), 1.0 - q, q)  # what the roundings of d and q lost
+    return where(x > MISH_IS_X, x, t * q * scale)
+
+
+def mish_derivative(x):
+    """e(1 + x + e(e²/4 + e + 3/2 + x))/(1 + h)², h as in mish, with e = eˣ, from a series about its zero there."""
+    t = clip(x, -FAR, MISH_IS_X)
+    e, _, scale = exp_plus(t, 0.0)
+    h = fma(0.5 * e, e, e)
+    far = e * fma(e, fma(e, fma(0.25, e, 1.0), t + 1.5), t + 1.0) / fma(h, h + 2.0, 1.0) * scale
+    near = (x - MISH_MINIMUM) - MISH_MINIMUM_LOW
+    y = where(abs(near) < 0.5, near * horner(near, MISH_NEAR_MINIMUM), far)
+    return where(x > MISH_IS_X, 1.0, y)
+
+
+def hard_sigmoid(x):
+    """(x + 3)/6, at least 0 and at most 1. Courbariaux, Bengio & David 2015, arXiv:1511.00363."""
+    return clip(x + 3.0, 0.0, 6.0) / 6.0
+
+
+def hard_sigmoid_derivative(x):
+    """1/6 between −3 and 3, else 0."""
+    return where(abs(x) < 3.0, SIXTH, where(x == x, 0.0, x))
+
+
+def hard_swish(x):
+    """x·hard_sigmoid(x). Howard et al. 2019, arXiv:1905.02244."""
+    return where(x < -3.0, -3.0, x) * (clip(x + 3.0, 0.0, 6.0) / 6.0)
+
+
+def hard_swish_derivative(x):
+    """(2x + 3)/6 between −3 and 3, 0 left and 1 right of them."""
+    y = fma(2.0, x, 3.0) / 6.0
+    return where(x <= -3.0, 0.0, where(x >= 3.0, 1.0, y))
+
+
+def hard_tanh(x, low=-1.0, high=1.0):
+    """x, at least low and at most high. Collobert 2004."""
+    return clip(x, low, high)
+
+
+def hard_tanh_derivative(x, low, high):
+    """1 between low and high, else 0."""
+    return where((x > low) & (x < high), 1.0, where(x == x, 0.0, x))
+
+
+def relu6(x):
+    """max(0, x), at most 6. Krizhevsky 2010."""
+    return where(x <= 0.0, 0.0, where(x > 6.0, 6.0, x))
+
+
+def relu6_derivative(x):
+    """1 between 0 and 6, else 0."""
+    return hard_tanh_derivative(x, 0.0, 6.0)
+
+
+def celu(x, alpha=1.0):
+    """x, or α(e^(x/α) − 1) left of 0. Barron 2017, arXiv:1704.07483."""
+    return where(x < 0.0, alpha * expm1(x / alpha), x)
+
+
+def celu_derivative(x, alpha):
+    """1 right of 0, else e^(x/α)."""
+    q = x / alpha
+    rest = fma(-q, alpha, x) / alpha
+    e, _, scale = exp_plus_of_sum(clip(q, -FAR, FAR), where(abs(q) < FAR, rest, 0.0), 0.0)
+    return where(x > 0.0, 1.0, e * scale)
+
+
+def softsign(x):
+    """x/(1 + |x|). Turian, Bergstra & Bengio 2009."""
+    a = abs(x)
+    q = where(a < 1.0, a, 1.0) / (1.0 + a)
+    # Rounded as if once, so that it is monotone.
+    return copysign(where(a < 1.0, fma(fma(-q, a, a - q), 1.0 - q, q), 1.0 - q), x)
+
+
+def softsign_derivative(x):
+    """1/(1 + |x|)²."""
+    q = 1.0 / (1.0 + abs(x))
+    return q * q
+
+
+def soft_shrink(x, threshold=0.5):
+    """x, nearer to 0 by the threshold, and no farther than it. Donoho 1995."""
+    return where(x > threshold, x - threshold, where(x < -threshold, x + threshold, where(x == x, 0.0, x)))
+
+
+def hard_shrink(x, threshold=0.5):
+    """x, but 0 within the threshold. Donoho & Johnstone 1994."""
+    return where(abs(x) <= threshold, 0.0, x)
+
+
+def shrink_derivative(x, threshold):
+    """0 within the threshold, else 1: that of both shrinks."""
+    return where(abs(x) <= threshold, 0.0, where(x == x, 1.0, x))
+
+
+def tanh_shrink(x):
+    """x − tanh x, near 0 from a series."""
+    a = abs(x)
+    u = a * a
+    e, one_plus_e, _ = exp_plus(where(a > 20.0, 40.0, 2.0 * a), 1.0)
+    far = (a - 1.0) + 2.0 / one_plus_e
+    c = a * u
+    third = c / 3.0
+    low = (fma(-3.0, third, c) + fma(a, u, -c) + a * fma(a, a, -u)) / 3.0
+    return copysign(where(a < 1.0, third + fma(c * u, horner(u, TANH_SHRINK_TAIL), low), far), x)
+
+
+def tanh_shrink_derivative(x):
+    """tanh² x."""
+    y = tanh(x)
+    return y * y
+
+
+def sine(x, omega=30.0):
+    """sin(ωx). Sitzmann et al. 2020, arXiv:2006.09661."""
+    return sin_of_product(omega, x)
+
+
+def sine_derivative(x, omega):
+    """ω cos(ωx)."""
+    return omega * cos_of_product(omega, x)
