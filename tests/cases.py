@@ -54,6 +54,7 @@ class ActivationCase:
     exact: Callable[..., Any] | None = None  # f of an mpmath number, for an accuracy in ulp
     max_ulp: float | None = None  # f's, against `exact`
     scale: float = 0.0  # f is right to roundings of such numbers; 0 says to roundings of f itself
+    within: float = math.inf  # where f is a number
     from_y: bool = False  # backward has a way of its own from y = f(x)
 
     def __str__(self) -> str:
@@ -177,6 +178,16 @@ def exact_selu(x):
     return scale * exact_elu(x, alpha)
 
 
+def exact_gelu(x):
+    """xΦ(x)."""
+    return x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def exact_gelu_tanh(x):
+    """xσ(z) with z twice the argument of its tanh."""
+    return x * exact_sigmoid(mpmath.sqrt(8 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))
+
+
 INF, SELU_LOW = math.inf, -reference.SELU_LAMBDA * reference.SELU_ALPHA
 
 ACTIVATIONS = [
@@ -248,6 +259,123 @@ ACTIVATIONS = [
         limits=(0, 0, INF, 0, 0.5, 1),
         exact=lambda x: x * exact_sigmoid(x),
         max_ulp=3,
+    ),
+    ActivationCase(
+        gn.gelu,
+        reference.gelu,
+        reference.gelu_derivative,
+        limits=(0, 0, INF, 0, 0.5, 1),
+        exact=exact_gelu,
+        max_ulp=4,
+    ),
+    ActivationCase(
+        gn.gelu_tanh,
+        reference.gelu_tanh,
+        reference.gelu_tanh_derivative,
+        limits=(0, 0, INF, 0, 0.5, 1),
+        exact=exact_gelu_tanh,
+        max_ulp=3,
+        scale=1e-3,  # the reference's z is rounded
+    ),
+    *(
+        ActivationCase(
+            gn.softplus,
+            reference.softplus,
+            reference.softplus_derivative,
+            hyper,
+            limits=(0, math.log(2.0) / hyper["beta"], INF, 0, 0.5, 1),
+            exact=lambda x, beta: mpmath.log1p(mpmath.exp(beta * x)) / beta,
+            max_ulp=3,
+            scale=1e-3,  # the reference's βx is rounded
+        )
+        for hyper in ({"beta": 1.0}, {"beta": 0.3})
+    ),
+    ActivationCase(
+        gn.mish,
+        reference.mish,
+        reference.mish_derivative,
+        limits=(0, 0, INF, 0, 0.6, 1),
+        exact=lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
+        max_ulp=3,
+    ),
+    ActivationCase(
+        gn.hard_sigmoid,
+        reference.hard_sigmoid,
+        reference.hard_sigmoid_derivative,
+        limits=(0, 0.5, 1, 0, 1 / 6, 0),
+    ),
+    ActivationCase(
+        gn.hard_swish,
+        reference.hard_swish,
+        reference.hard_swish_derivative,
+        limits=(0, 0, INF, 0, 0.5, 1),
+    ),
+    *(
+        ActivationCase(
+            gn.hard_tanh,
+            reference.hard_tanh,
+            reference.hard_tanh_derivative,
+            hyper,
+            limits=(hyper["low"], 0, hyper["high"], 0, 1, 0),
+        )
+        for hyper in ({"low": -1.0, "high": 1.0}, {"low": -2.5, "high": 0.25})
+    ),
+    ActivationCase(gn.relu6, reference.relu6, reference.relu6_derivative, limits=(0, 0, 6, 0, 0, 0)),
+    *(
+        ActivationCase(
+            gn.celu,
+            reference.celu,
+            reference.celu_derivative,
+            hyper,
+            limits=(-hyper["alpha"], 0, INF, 0, 1, 1),
+            exact=lambda x, alpha: x if x > 0 else alpha * mpmath.expm1(x / alpha),
+            max_ulp=3,
+        )
+        for hyper in ({"alpha": 1.0}, {"alpha": 0.7})
+    ),
+    ActivationCase(
+        gn.softsign,
+        reference.softsign,
+        reference.softsign_derivative,
+        limits=(-1, 0, 1, 0, 1, 0),
+        exact=lambda x: x / (1 + abs(x)),
+        max_ulp=1.5,
+    ),
+    ActivationCase(
+        gn.log_sigmoid,
+        reference.log_sigmoid,
+        reference.log_sigmoid_derivative,
+        limits=(-INF, -math.log(2.0), 0, 1, 0.5, 0),
+        exact=lambda x: -mpmath.log1p(mpmath.exp(-x)),
+        max_ulp=3,
+    ),
+    *(
+        ActivationCase(
+            act, formula, reference.shrink_derivative, {"threshold": 0.5}, limits=(-INF, 0, INF, 1, 0, 1)
+        )
+        for act, formula in ((gn.soft_shrink, reference.soft_shrink), (gn.hard_shrink, reference.hard_shrink))
+    ),
+    ActivationCase(
+        gn.tanh_shrink,
+        reference.tanh_shrink,
+        reference.tanh_shrink_derivative,
+        limits=(-INF, 0, INF, 1, 0, 1),
+        exact=lambda x: x - mpmath.tanh(x),
+        max_ulp=3,
+        scale=1.0,  # the reference cancels near 0
+    ),
+    *(
+        ActivationCase(
+            gn.sine,
+            reference.sine,
+            reference.sine_derivative,
+            {"omega": omega},
+            exact=lambda x, omega: mpmath.sin(omega * x),
+            max_ulp=3,
+            scale=omega * omega,  # the reference's ωx is rounded
+            within=1e3,
+        )
+        for omega in (2.0, 30.0)
     ),
 ]
 

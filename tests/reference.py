@@ -6,6 +6,7 @@ Activations: f and f′ by name, the derivatives in forms of their own, not in g
 """
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -340,3 +341,170 @@ def alpha_dropout(x, drop, rate):
     low = -1.7580993408473768599  # −λα, whose product in float64 is one unit off
     a = 1 / np.sqrt((1 - rate) * (1 + rate * low**2))
     return a * np.where(drop, low, x) - a * rate * low
+
+
+def _normal(x):
+    """Φ(x) and φ(x)."""
+    cumulative = np.array([math.erfc(-t / math.sqrt(2.0)) / 2 for t in np.ravel(x).tolist()]).reshape(
+        np.shape(x)
+    )
+    x = np.clip(x, -50, 50)
+    return cumulative, np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def gelu(x):
+    """xΦ(x)."""
+    return np.where(x == -np.inf, -0.0, x * _normal(x)[0])
+
+
+def gelu_derivative(x):
+    """Φ(x) + xφ(x)."""
+    cumulative, density = _normal(x)
+    return cumulative + np.clip(x, -50, 50) * density
+
+
+def _gate(x):
+    """z, twice the argument of gelu_tanh's tanh, and z′."""
+    x = np.clip(x, -50, 50)
+    return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3), np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * x**2)
+
+
+def gelu_tanh(x):
+    """x/(1 + e⁻ᶻ)."""
+    return x * sigmoid(_gate(x)[0])
+
+
+def gelu_tanh_derivative(x):
+    """σ(z) + xz′σ′(z)."""
+    z, slope = _gate(x)
+    return sigmoid(z) + np.clip(x, -50, 50) * slope * sigmoid_derivative(z)
+
+
+def softplus(x, beta=1.0):
+    """log(1 + e^(βx))/β."""
+    return np.logaddexp(0.0, beta * x) / beta
+
+
+def softplus_derivative(x, beta=1.0):
+    """σ(βx)."""
+    return sigmoid(beta * x)
+
+
+def mish(x):
+    """x·tanh(softplus(x))."""
+    return x * np.tanh(softplus(x))
+
+
+def mish_derivative(x):
+    """tanh s + x·σ(x)/cosh² s, s being softplus(x)."""
+    x = np.clip(x, -800, 800)
+    return np.tanh(softplus(x)) + x * sigmoid(x) * tanh_derivative(softplus(x))
+
+
+def hard_sigmoid(x):
+    """(x + 3)/6 within 0 and 1."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+def hard_sigmoid_derivative(x):
+    """1/6 within ±3."""
+    return _between(x, -3, 3, 1 / 6)
+
+
+def hard_swish(x):
+    """x·hard_sigmoid(x)."""
+    return x * hard_sigmoid(x)
+
+
+def hard_swish_derivative(x):
+    """x/3 + 1/2 within ±3."""
+    return np.where(np.isnan(x), x, np.where(x <= -3, 0.0, np.where(x < 3, x / 3 + 0.5, 1.0)))
+
+
+def hard_tanh(x, low=-1.0, high=1.0):
+    """x within low and high."""
+    return np.clip(x, low, high)
+
+
+def hard_tanh_derivative(x, low=-1.0, high=1.0):
+    """1 within low and high."""
+    return _between(x, low, high, 1.0)
+
+
+def relu6(x):
+    """x within 0 and 6."""
+    return np.clip(x, 0.0, 6.0)
+
+
+def relu6_derivative(x):
+    """1 within 0 and 6."""
+    return _between(x, 0, 6, 1.0)
+
+
+def celu(x, alpha=1.0):
+    """max(0, x) + min(0, α(e^(x/α) − 1))."""
+    return np.maximum(0, x) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def celu_derivative(x, alpha=1.0):
+    """1 right of 0, else e^(x/α)."""
+    return np.where(x > 0, 1.0, np.exp(np.minimum(x, 0) / alpha))
+
+
+def softsign(x):
+    """x/(1 + |x|)."""
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
+def softsign_derivative(x):
+    """1/(1 + |x|)²."""
+    return (1 + np.abs(x)) ** -2.0
+
+
+def log_sigmoid(x):
+    """−log(1 + e⁻ˣ)."""
+    return -np.logaddexp(0.0, -x)
+
+
+def log_sigmoid_derivative(x):
+    """σ(−x)."""
+    return sigmoid(-x)
+
+
+def soft_shrink(x, threshold=0.5):
+    """sign(x)·max(|x| − threshold, 0)."""
+    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+
+
+def hard_shrink(x, threshold=0.5):
+    """x, but 0 within the threshold."""
+    return np.where(np.abs(x) <= threshold, 0.0, x)
+
+
+def shrink_derivative(x, threshold=0.5):
+    """1, but 0 within the threshold."""
+    return np.where(np.isnan(x), x, (np.abs(x) > threshold) * 1.0)
+
+
+def tanh_shrink(x):
+    """x − tanh x."""
+    return x - np.tanh(x)
+
+
+def tanh_shrink_derivative(x):
+    """tanh² x."""
+    return np.tanh(x) ** 2
+
+
+def sine(x, omega=30.0):
+    """sin(ωx)."""
+    return np.sin(omega * x)
+
+
+def sine_derivative(x, omega=30.0):
+    """ω cos(ωx)."""
+    return omega * np.cos(omega * x)
+
+
+def _between(x, low, high, value):
+    return np.where(np.isnan(x), x, np.where((x > low) & (x < high), value, 0.0))

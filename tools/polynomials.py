@@ -141,8 +141,18 @@ FITS = {
     # u = x², |x| below 0.6
     "ERF_TAIL": (erf_tail, (1e-12, 0.36), lambda u: 1 / (1 + erf_tail(u)), {"float64": 9, "float32": 4}),
     # u = x², |x| below π/4 + 1/60
-    "SIN_TAIL": (sin_tail, (1e-12, 0.6433), lambda u: 1 / (1 / u + sin_tail(u)), {"float64": 5, "float32": 2}),
-    "COS_TAIL": (cos_tail, (1e-12, 0.6433), lambda u: u**2 / mp.cos(mp.sqrt(u)), {"float64": 5, "float32": 2}),
+    "SIN_TAIL": (
+        sin_tail,
+        (1e-12, 0.6433),
+        lambda u: 1 / (1 / u + sin_tail(u)),
+        {"float64": 5, "float32": 2},
+    ),
+    "COS_TAIL": (
+        cos_tail,
+        (1e-12, 0.6433),
+        lambda u: u**2 / mp.cos(mp.sqrt(u)),
+        {"float64": 5, "float32": 2},
+    ),
     # u = (t - c)/(t + c)
     "GAUSS_TAIL": (lambda t, c: (t + c) * gauss_tail(t), over_gauss_range, {"float64": 21, "float32": 9}),
     "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 8}),
@@ -207,7 +217,9 @@ def polished(coefficients, errors, points, weights, precision):
     """Move single coefficients, and pairs of them, to neighbouring floats as long as the error falls."""
     errors, size = np.array(errors, np.float64), len(coefficients)
     ulps = [2.0 ** (math.frexp(c)[1] - precision) for c in coefficients]
-    moves = np.array([[float(w * ulp * t**k) for t, w in zip(points, weights, strict=True)] for k, ulp in enumerate(ulps)])
+    moves = np.array(
+        [[float(w * ulp * t**k) for t, w in zip(points, weights, strict=True)] for k, ulp in enumerate(ulps)]
+    )
     steps = [(k, s, j, r) for k in range(size) for s in (-1, 1) for j in range(k) for r in (-1, 0, 1)]
     while True:
         tried = [np.abs(errors - s * moves[k] - r * moves[j]).max() for k, s, j, r in steps]

@@ -284,7 +284,9 @@ def softplus_derivative(x, beta):
     """σ(βx)."""
     z = beta * x
     t = clip(z, -FAR, FAR)
-    e, one_plus_e, scale = exp_plus_of_sum(-abs(t), where(t == z, copysign(1.0, -z) * fma(beta, x, -t), 0.0), 1.0)
+    e, one_plus_e, scale = exp_plus_of_sum(
+        -abs(t), where(t == z, copysign(1.0, -z) * fma(beta, x, -t), 0.0), 1.0
+    )
     return where(z < 0.0, e / one_plus_e * scale, 1.0 / one_plus_e)
 
 
