@@ -131,7 +131,7 @@ def callables():
 
 def hypers(act):
     """An activation's hyperparameters that a call does not need."""
-    return [] if act is gn.prelu else list(act.scalars)
+    return [] if act is gn.prelu else list(inspect.signature(act.rule).parameters)[1:]
 
 
 MISSPELLED = [
