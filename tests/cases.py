@@ -1,8 +1,10 @@
 """THE table: every optimizer in every variant, every activation, each beside its naive formula."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -11,6 +13,34 @@ import pytest
 import reference
 
 import gnumba as gn
+from gnumba._nn import activations
+from gnumba._optim import optimizers
+from gnumba.rules import updates
+
+
+def assert_exported(module):
+    """What this module defines for all to use is in its ``__all__``; a base of some takes no parameters."""
+    own = {
+        name
+        for name, thing in vars(module).items()
+        if isinstance(thing, (gn.Rule, gn.Activation))
+        or (
+            isinstance(thing, type)
+            and thing.__module__ == module.__name__
+            and "Parameters\n" in (thing.__doc__ or "")
+        )
+    }
+    left = ", ".join(sorted(own - set(module.__all__)))
+    assert not left, f"{left}: expected in __all__ of {Path(module.__file__).relative_to(ROOT)}"
+
+
+ROOT = Path(gn.__file__).parents[1]
+for _module in (
+    updates,
+    activations,
+    *(sys.modules[getattr(gn, name).__module__] for name in optimizers.__all__),
+):
+    assert_exported(_module)
 
 
 @dataclass(frozen=True)
