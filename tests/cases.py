@@ -19,7 +19,7 @@ from gnumba.rules import updates
 
 
 def assert_exported(module):
-    """What this module defines for all to use is in its ``__all__``; a base of some takes no parameters."""
+    """Require in ``__all__`` all that a module defines for others; a base of some takes no parameters."""
     own = {
         name
         for name, thing in vars(module).items()

@@ -148,12 +148,11 @@ def test_fault_in_a_function(fault, users):
 def test_fault_that_a_gpu_s_kernel_would_have(dtype, users):
     """It is looked for on this CPU, before the GPU's compiler is asked."""
     module = users("def value(x):\n    return x + 'a'" + USERS)
-    body = grid.sweep(module.pull, np.dtype(dtype))
+    body = grid.sweep(module.pull._kernel, np.dtype(dtype))
     refused(body.approve, "rule 'pull'", f"add({dtype}", "line 2")
     module = users("def value(x):\n    return x, x\n" + USERS.replace("p - lr * ", ""))
-    refused(
-        grid.sweep(module.pull, np.dtype(dtype)).approve, "rule 'pull'", "returns 2 values", "1 number: p"
-    )
+    broken = grid.sweep(module.pull._kernel, np.dtype(dtype))
+    refused(broken.approve, "rule 'pull'", "returns 2 values", "1 number: p")
 
 
 RESULTS = {"None": "None", "2 values": "(value, value)", "complex128": "value * 1j", "list": "[value]"}
