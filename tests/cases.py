@@ -176,8 +176,10 @@ OPTIMIZERS = [
     OptimizerCase(
         "decay", gn.LAMB, reference.lamb, ("m", "v"), ADAPTIVE | L2 | BOTH | {"betas": (0.8, 0.95)}
     ),
-    OptimizerCase("plain", gn.LARS, reference.lars, ("v",), SGD),
-    OptimizerCase("l2", gn.LARS, reference.lars, ("v",), SGD | L2 | {"trust_coefficient": 0.1}),
+    OptimizerCase("plain", gn.LARS, reference.lars, ("v",), SGD | {"momentum": 0.5}),
+    OptimizerCase(
+        "l2", gn.LARS, reference.lars, ("v",), SGD | L2 | {"momentum": 0.5, "trust_coefficient": 0.1}
+    ),
     OptimizerCase(
         "nesterov", gn.LARS, reference.lars, ("v",), SGD | L2 | {"nesterov": True, "momentum": 0.8}
     ),
@@ -472,6 +474,11 @@ def one_an_activation_shape():
     )
 
 
+def by_element(cases):
+    """The optimizers that can update some rows alone: those whose rule has no norms of whole parameters."""
+    return [case for case in cases if not rule_of(case).normed]
+
+
 def rule_of(case):
     """The update rule that the optimizer of a case uses."""
     return case.make(np.zeros(1), **case.hyper).rule
@@ -491,4 +498,5 @@ for _case in one_an_activation():
 for _kind in (gn.dropout, gn.alpha_dropout):
     FUNCTIONS |= functions_of(_kind.name, _kind)
 # One of each kernel's shape.
-SHAPED = dict(one_each(FUNCTIONS.items(), lambda pair: kernel_shape(pair[1])))
+_each = one_each(FUNCTIONS.items(), lambda pair: kernel_shape(pair[1]))
+SHAPED = {name: function for name, function in _each if not function.normed}  # see test_normed.py

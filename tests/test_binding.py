@@ -228,7 +228,7 @@ def test_a_parameter_that_was_resized(elements):
 @pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
 @pytest.mark.parametrize("target", ["cpu", "parallel"])
 def test_a_step_allocates_nothing_of_a_parameters_size(case, target):
-    """A few hundred bytes of tuples."""
+    """A few hundred bytes of tuples; for norms a block of values a thread."""
     params = [np.zeros(500_000, np.float32), np.zeros((300, 1000), np.float32)]
     optimizer, grads = case.make(params, lr=0.1), [np.ones_like(p) for p in params]
     with gn.use_target(target):
@@ -239,7 +239,7 @@ def test_a_step_allocates_nothing_of_a_parameters_size(case, target):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert peak < 10_000
+    assert peak < (25_000 * gn.info()["threads"] if optimizer.rule.normed else 10_000)
 
 
 def test_scalars_that_are_no_numbers():

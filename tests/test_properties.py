@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cases import OPTIMIZERS, OptimizerCase
+from cases import OPTIMIZERS, OptimizerCase, by_element
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,7 +26,7 @@ from naive import NaiveOptimizer, value
 import gnumba as gn
 
 CHOSEN = {str(case): case for case in OPTIMIZERS}
-CASES = [  # no state, one, two with corrections, three, another formula after some steps
+CASES = [  # no state, one, two with corrections, three, another formula after some steps, norms
     CHOSEN[name]
     for name in (
         "SGD-damped decoupled",
@@ -34,6 +34,7 @@ CASES = [  # no state, one, two with corrections, three, another formula after s
         "Adam-l2",
         "Adam-amsgrad",
         "RAdam-decoupled",
+        "LAMB-decay",
     )
 ]
 
@@ -218,7 +219,7 @@ class AnySequence(RuleBasedStateMachine):
         """None, an array, or rows: for gnumba, and for the naive one."""
         if kind == "none":
             return None, None
-        if kind == "rows" and p.ndim and len(p):
+        if kind == "rows" and p.ndim and len(p) and by_element([self.case]):
             indices = np.random.default_rng(seed).integers(-len(p), len(p), seed % 5)
             values = numbers(seed, (len(indices), *p.shape[1:]), p.dtype)
             return gn.Rows(indices, values), (indices, values)

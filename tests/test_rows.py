@@ -3,7 +3,7 @@
 import layouts
 import numpy as np
 import pytest
-from cases import OPTIMIZERS, on_each_target, one_a_class, one_a_kernel_shape
+from cases import OPTIMIZERS, by_element, on_each_target, one_a_class, one_a_kernel_shape
 from judge import assert_close, assert_same_bits
 
 import gnumba as gn
@@ -38,7 +38,7 @@ def by_the_parameters_clock(case, row, gradients):
     return {"p": p} | arrays
 
 
-@on_each_target(OPTIMIZERS)
+@on_each_target(by_element(OPTIMIZERS))
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3)], ids=str)
 def test_rows_follow_the_formula(case, shape, dtype, target, rng):
     """Parameter and state, over several steps."""
@@ -57,7 +57,7 @@ def test_rows_follow_the_formula(case, shape, dtype, target, rng):
         assert_close(state[name], wanted[name], dtype, scale=np.abs(wanted[name]).max(), what=name)
 
 
-@pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
+@pytest.mark.parametrize("case", by_element(one_a_kernel_shape()), ids=str)
 @pytest.mark.parametrize("lay_out", layouts.WRITABLE.values(), ids=layouts.WRITABLE.keys())
 def test_rows_of_any_layout(case, lay_out, target, rng):
     """Bits equal those of steps of a dense array."""
@@ -72,7 +72,7 @@ def test_rows_of_any_layout(case, lay_out, target, rng):
     assert_same_bits(p, dense)
 
 
-@on_each_target(one_a_class())
+@on_each_target(by_element(one_a_class()))
 def test_all_rows_are_the_dense_step(case, dtype, target, rng):
     """Bit for bit, whatever their order; a dense step may follow."""
     p = rng.standard_normal((50, 6)).astype(dtype)

@@ -9,6 +9,8 @@ from cases import OPTIMIZERS, on_each_target, one_a_kernel_shape, one_a_rule, ru
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 
 import gnumba as gn
+from gnumba._engine import normed
+from gnumba._engine.compile import ufunc
 from gnumba._rule import Elementwise
 
 STEPS = 7  # RAdam rectifies the sixth
@@ -53,9 +55,18 @@ def by_function(case, p, gradients, update):
     hyper = {key: value for key, value in optimizer.groups[0].items() if key not in ("params", "name")}
     p, state = p, [np.zeros_like(p) for _ in case.state]
     for t, g in enumerate(gradients, 1):
-        scalars = optimizer.scalars(t, **hyper)
+        scalars = with_norms(optimizer.rule, (p, g, *state), optimizer.scalars(t, **hyper))
         p, *state = update(optimizer.rule, (p, g, *state), [scalars[name] for name in optimizer.rule.scalars])
     return dict(zip(("p", *case.state), (p, *state), strict=True))
+
+
+def with_norms(rule, arrays, scalars):
+    """The scalars, with norms as of arrays of what is normed, which ufuncs compute."""
+    given = dict.fromkeys(rule.normed, 0.0) | dict(scalars)
+    numbers = [arrays[0].dtype.type(given[name]) for name in rule.scalars]
+    with np.errstate(all="ignore"):
+        values = [ufunc._ufunc(of, "cpu", 0)(*arrays, *numbers) for of in normed.functions(rule._kernel)]
+    return given | {name: gn.global_norm(x) for name, x in zip(rule.normed, values, strict=True)}
 
 
 def by_ufuncs(case, p, gradients, target):
@@ -63,7 +74,7 @@ def by_ufuncs(case, p, gradients, target):
 
     def update(rule, arrays, scalars):
         scalars = [p.dtype.type(number) for number in scalars]
-        return [np.asarray(ufunc(*arrays, *scalars)) for ufunc in rule.ufuncs(target)]
+        return [np.asarray(each(*arrays, *scalars)) for each in rule.ufuncs(target)]
 
     return by_function(case, p, gradients, update)
 
