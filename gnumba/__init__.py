@@ -71,12 +71,16 @@ from ._nn.dropout import alpha_dropout, dropout
 from ._nn.torch import torch_function
 from ._optim import optimizers as _optimizers
 from ._optim.accumulation import Accumulator
+from ._optim.adaptive import *  # noqa: F403
 from ._optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from ._optim.descent import *  # noqa: F403  each family, as type checkers do not look through two stars
+from ._optim.layerwise import *  # noqa: F403
+from ._optim.moments import *  # noqa: F403
 from ._optim.optimizer import Optimizer
-from ._optim.optimizers import *  # noqa: F403
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows
+from ._optim.signs import *  # noqa: F403
 from ._optim.stopping import EarlyStopping
 from ._optim.wrappers import EMA, SAM, Lookahead
 from ._rule import Rule, registry, rule

@@ -2,7 +2,6 @@
 
 from . import adaptive, descent, layerwise, moments, signs
 
-
 # Simplest first, as help lists them.
 # isort: off
 from .descent import *  # noqa: F403
@@ -11,9 +10,4 @@ from .moments import *  # noqa: F403
 from .signs import *  # noqa: F403
 from .layerwise import *  # noqa: F403
 
-__all__: list[str] = []  # a form that type checkers understand
-__all__ += descent.__all__
-__all__ += adaptive.__all__
-__all__ += moments.__all__
-__all__ += signs.__all__
-__all__ += layerwise.__all__
+__all__ = descent.__all__ + adaptive.__all__ + moments.__all__ + signs.__all__ + layerwise.__all__
