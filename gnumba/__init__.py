@@ -80,6 +80,7 @@ from ._optim.optimizer import Optimizer
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows
+from ._optim.schedule_free import *  # noqa: F403
 from ._optim.signs import *  # noqa: F403
 from ._optim.stopping import EarlyStopping
 from ._optim.wrappers import EMA, SAM, Lookahead

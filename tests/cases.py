@@ -183,6 +183,22 @@ OPTIMIZERS = [
     OptimizerCase(
         "nesterov", gn.LARS, reference.lars, ("v",), SGD | L2 | {"nesterov": True, "momentum": 0.8}
     ),
+    OptimizerCase("plain", gn.ScheduleFreeSGD, reference.schedule_free_sgd, ("d",), SGD),
+    OptimizerCase(
+        "l2",
+        gn.ScheduleFreeSGD,
+        reference.schedule_free_sgd,
+        ("d",),
+        SGD | L2 | {"beta": 0.6, "warmup_steps": 3},
+    ),
+    OptimizerCase("plain", gn.ScheduleFreeAdamW, reference.schedule_free_adamw, ("d", "v"), ADAPTIVE),
+    OptimizerCase(
+        "decay",
+        gn.ScheduleFreeAdamW,
+        reference.schedule_free_adamw,
+        ("d", "v"),
+        ADAPTIVE | L2 | BOTH | {"betas": (0.6, 0.9), "warmup_steps": 3},
+    ),
     OptimizerCase("plain", gn.Rprop, reference.rprop, ("g_before", "size"), SGD),
     OptimizerCase(
         "bounds",

@@ -182,6 +182,33 @@ def lars(p, g, state, t, *, lr, momentum=0.9, nesterov=False, trust_coefficient=
     return p - (added + momentum * v if nesterov else v), {"v": v}
 
 
+def schedule_free_sgd(p, g, state, t, *, lr, beta=0.9, warmup_steps=0, weight_decay=0.0):
+    """z ← z − η(g + λy); x is the mean of all z weighted by η²; y = (1 − β)z + βx; d = z − x."""
+    return _schedule_free(p, g + weight_decay * p, state, t, lr, beta, warmup_steps)
+
+
+def schedule_free_adamw(
+    p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, warmup_steps=0, weight_decay=0.0
+):
+    """z ← z − η(g/(√(v̂ + eps_root) + eps) + λy), else as with SGD."""
+    eps, eps_root = epsilons(eps, eps_root)
+    v = betas[1] * state.get("v", 0.0) + (1 - betas[1]) * g**2
+    step = g / (np.sqrt(v / (1 - betas[1] ** t) + eps_root) + eps) + weight_decay * p
+    p, state = _schedule_free(p, step, state, t, lr, betas[0], warmup_steps)
+    return p, state | {"v": v}
+
+
+def _schedule_free(y, step, state, t, lr, beta, warmup_steps):
+    y, step = np.asarray(y, np.longdouble), np.asarray(step, np.longdouble)  # d is a small difference
+    rates = [lr * min(k / warmup_steps, 1) if warmup_steps else lr for k in range(1, t + 1)]
+    ahead = state.get("d", 0.0)
+    x = y - (1 - beta) * ahead
+    z = x + ahead - rates[-1] * step
+    share = rates[-1] ** 2 / sum(rate**2 for rate in rates)
+    x = x + share * (z - x)
+    return np.float64((1 - beta) * z + beta * x), {"d": np.float64(z - x)}
+
+
 def rprop(p, g, state, t, *, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0)):
     """iRprop⁻: s grows where the sign stays, and shrinks where it turns, where g counts as 0 then."""
     turn = np.sign(g) * np.sign(state.get("g_before", 0.0))

@@ -332,6 +332,8 @@ def test_none_for_strided_parameters(rng):
         (gn.Rprop, {"lr": 0.1}),
         (gn.LAMB, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1}),
         (gn.LARS, {"lr": 0.1, "momentum": 0.9, "trust_coefficient": 0.1, "weight_decay": 0.1}),
+        (gn.ScheduleFreeSGD, {"lr": 0.1, "beta": 0.9, "weight_decay": 0.1}),
+        (gn.ScheduleFreeAdamW, {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "weight_decay": 0.1}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -430,6 +432,11 @@ def test_defaults():
         },
         gn.Adan: {
             "lr": 0.001, "betas": (0.98, 0.92, 0.99), "eps": 1e-8, "eps_root": 1e-8, "weight_decay": 0.0,
+        },
+        gn.ScheduleFreeSGD: {"lr": 0.1, "beta": 0.9, "warmup_steps": 0, "weight_decay": 0.0},
+        gn.ScheduleFreeAdamW: {
+            "lr": 0.001, "betas": (0.9, 0.999), "eps": 0.0, "eps_root": 1e-8, "warmup_steps": 0,
+            "weight_decay": 0.0,
         },
         gn.Lion: {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 1e-3},
         gn.LAMB: {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-6, "eps_root": 0.0, "weight_decay": 0.0},
@@ -544,6 +551,8 @@ OFF = {
     "Adan": (gn.Adan, {"betas": (0.0, 0.0, 0.0)}),
     "Lion": (gn.Lion, {"betas": (0.0, 0.0), "weight_decay": 0.0}),
     "Rprop": (gn.Rprop, {}),
+    "ScheduleFreeSGD": (gn.ScheduleFreeSGD, {"beta": 0.0}),
+    "ScheduleFreeAdamW": (gn.ScheduleFreeAdamW, {"betas": (0.0, 0.0)}),
 }
 
 
@@ -554,6 +563,8 @@ KEPT = {
     "Adam amsgrad": ["v_max"],
     "AdamW amsgrad": ["v_max"],
     "Rprop": ["size"],
+    "ScheduleFreeSGD": ["d"],
+    "ScheduleFreeAdamW": ["d"],
 }
 
 

@@ -294,6 +294,13 @@ def long_optax():
         # optax multiplies by 1 − β₂ where the paper, in these betas, has β₂.
         ("Adan", gn.Adan, half, lambda o, lr: o.adan(lr, b1=0.9, b2=0.5, b3=0.9)),
         ("Lion", gn.Lion, L2, lambda o, lr: o.lion(lr, weight_decay=0.05)),
+        ("ScheduleFreeSGD", gn.ScheduleFreeSGD, L2,
+         lambda o, lr: o.contrib.schedule_free(
+             o.chain(o.add_decayed_weights(0.05), o.sgd(lr)), lr, b1=0.9)),
+        ("ScheduleFreeAdamW", gn.ScheduleFreeAdamW, L2 | {"eps": 1e-6},
+         lambda o, lr: o.contrib.schedule_free(
+             o.chain(o.scale_by_rms(decay=0.999, eps=1e-6, eps_in_sqrt=False, bias_correction=True),
+                     o.add_decayed_weights(0.05), o.scale_by_learning_rate(lr)), lr, b1=0.9)),
         ("Lion betas", gn.Lion, L2 | {"betas": (0.8, 0.7)},
          lambda o, lr: o.lion(lr, b1=0.8, b2=0.7, weight_decay=0.05)),
         ("LAMB", gn.LAMB, L2, lambda o, lr: o.lamb(lr, weight_decay=0.05)),

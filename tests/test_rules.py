@@ -53,9 +53,10 @@ def by_function(case, p, gradients, update):
     """``update(arrays, scalars) -> new arrays``, with the scalars that the class gives the rule."""
     optimizer = case.make(np.zeros(1), **case.hyper)
     hyper = {key: value for key, value in optimizer.groups[0].items() if key not in ("params", "name")}
-    p, state = p, [np.zeros_like(p) for _ in case.state]
+    state, memory = [np.zeros_like(p) for _ in case.state], dict(optimizer.memory)
     for t, g in enumerate(gradients, 1):
-        scalars = with_norms(optimizer.rule, (p, g, *state), optimizer.scalars(t, **hyper))
+        scalars = with_norms(optimizer.rule, (p, g, *state), optimizer.scalars(t, **hyper, **memory))
+        memory = {name: scalars[name] for name in memory}
         p, *state = update(optimizer.rule, (p, g, *state), [scalars[name] for name in optimizer.rule.scalars])
     return dict(zip(("p", *case.state), (p, *state), strict=True))
 

@@ -1,11 +1,16 @@
 """Element-wise rules for averages of parameters."""
 
-__all__ = ["averaged", "cleared", "exchanged", "pulled"]
+__all__ = ["averaged", "behind", "cleared", "exchanged", "pulled"]
 
 
 def averaged(p, a, delta, one_minus_delta):
     """Exponential moving average δa + (1 − δ)p. Polyak & Juditsky 1992; Kingma & Ba 2015, arXiv:1412.6980."""
     return delta * a + one_minus_delta * p
+
+
+def behind(p, d, lead):
+    """p − lead · d."""
+    return p - lead * d
 
 
 def cleared(p, a):

@@ -33,6 +33,8 @@ __all__ = [
     "rmsprop_centered_momentum",
     "rmsprop_momentum",
     "rprop",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "sgd",
     "sign_momentum",
 ]
@@ -300,3 +302,24 @@ def lars_nesterov(p, g, v, /, lr, mu, trust_coefficient, weight_decay, p_norm, g
     step = lr * trust(trust_coefficient * p_norm, g_norm) * plus(g, weight_decay, p)
     v = plus(step, mu, v)
     return p - plus(step, mu, v), v
+
+
+@rule
+def schedule_free_sgd(p, g, d, /, lr, share, one_minus_share, before, after, weight_decay):
+    """Schedule-free SGD. Defazio et al. 2024, arXiv:2405.15682; d is z − x, before and after are 1 − β."""
+    step = d - lr * plus(g, weight_decay, p)
+    left = plus(0.0, one_minus_share, step)
+    return p + (share * step - before * d + after * left), left
+
+
+@rule
+def schedule_free_adamw(
+    p, g, d, v, /,
+    lr, share, one_minus_share, before, after, beta2, one_minus_beta2, v_correction, eps, eps_root,
+    weight_decay,
+):  # fmt: skip
+    """Schedule-free AdamW. Defazio et al. 2024, arXiv:2405.15682; as schedule_free_sgd."""
+    v = mean(v, g * g, beta2, one_minus_beta2)
+    step = d - lr * plus(g / (sqrt(v * v_correction + eps_root) + eps), weight_decay, p)
+    left = plus(0.0, one_minus_share, step)
+    return p + (share * step - before * d + after * left), left, v
