@@ -19,6 +19,8 @@ Optimizers
 Activations
     {activations}
         ``y = gn.relu(x)``, ``dx = gn.relu.backward(dy, x)``.
+    swiglu, geglu, reglu, glu
+        Of two arrays: ``dx, dgate = gn.swiglu.backward(dy, x, gate)``.
     dropout, alpha_dropout
         The same with a rate and a key; no mask is stored.
     torch_function
@@ -29,8 +31,8 @@ Activations
 Your own
     rule, optimizer
         An update rule from a scalar function, and an optimizer of it.
-    activation
-        An activation from a scalar function and its derivative.
+    activation, check_derivative
+        An activation from a scalar function and its derivative, and whether they belong together.
     elementary
         Functions to write them with: exp, tanh, sign and more, the same bits everywhere.
     rules, registry, Rule
@@ -67,7 +69,9 @@ from ._io.checkpoint import load_checkpoint, save_checkpoint
 from ._nn import activations as _activations
 from ._nn.activation import Activation, activation
 from ._nn.activations import *  # noqa: F403
+from ._nn.check import check_derivative
 from ._nn.dropout import alpha_dropout, dropout
+from ._nn.gated import geglu, glu, reglu, swiglu
 from ._nn.torch import torch_function
 from ._optim import optimizers as _optimizers
 from ._optim.accumulation import Accumulator
@@ -102,13 +106,16 @@ __all__ = [
     "Rule",
     "activation",
     "alpha_dropout",
+    "check_derivative",
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
     "cold_start",
     "dropout",
     "elementary",
+    "geglu",
     "global_norm",
+    "glu",
     "info",
     "init",
     "inspect",
@@ -117,10 +124,12 @@ __all__ = [
     "optimizer",
     "precompile",
     "registry",
+    "reglu",
     "rule",
     "rules",
     "save_checkpoint",
     "schedules",
+    "swiglu",
     "target_of",
     "torch_function",
     "use_target",

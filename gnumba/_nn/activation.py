@@ -52,22 +52,23 @@ class Activation(Compilable):
         init: str | None = None,
         doc: str | None = None,
     ) -> None:
-        parameters = _read_signature(fn)
-        names = tuple(p.name for p in parameters[1:])
-        super().__init__(Elementwise(fn, ("x",), ("y",), names, title="activation {!r}"))
+        arrays, parameters = _read_signature(fn)
+        names = tuple(p.name for p in parameters)
+        super().__init__(Elementwise(fn, arrays, ("y",), names, title="activation {!r}"))
         if fn.__module__.startswith("gnumba."):
             self.__module__ = "gnumba"  # where the public object is found
-        self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters[1:]])
-        self.__signature__ = called_with(*self._signature.parameters.values())
+        self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters])
+        self.__signature__ = called_with(arrays, *self._signature.parameters.values())
         defaults = defaults_of(self._title, parameters)
         given = len(defaults) == len(names)
         self._defaults = np.array(list(defaults.values()), np.float64) if given else None
         self._numbers = functools.lru_cache(maxsize=64)(self._read_numbers)
         title = f"the derivative of {self._title}"
-        self._derivative = Elementwise(derivative, ("x",), ("y",), names, title=title)
-        self._backward = Elementwise(_times(derivative), ("dy", "x"), ("dx",), names, title=title)
+        gradients, backward = tuple(f"d{name}" for name in arrays), _times(derivative, len(arrays))
+        self._derivative = Elementwise(derivative, arrays, gradients, names, title=title)
+        self._backward = Elementwise(backward, ("dy", *arrays), gradients, names, title=title)
         self._backward_from_y = derivative_from_y and Elementwise(
-            _times(derivative_from_y), ("dy", "y"), ("dx",), names, title=title
+            _times(derivative_from_y, 1), ("dy", "y"), ("dx",), names, title=title
         )
         self._from_y_if = from_y_if
         self._init = init
@@ -209,7 +210,7 @@ class Activation(Compilable):
             unknown = next((name for name in named if name not in self._kernel.scalars), None)
             if unknown is not None:
                 raise no_argument(self.name, unknown, [*self._kernel.scalars, *ARRAYS]) from None
-            raise TypeError(f"{self.name}: {error}; it takes x{self._described()}") from None
+            raise TypeError(f"{self.name}: {error}; it takes {self._described()}") from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
             if not isinstance(value, Real):
@@ -217,10 +218,10 @@ class Activation(Compilable):
         return np.array(bound.args, np.float64)
 
     def _described(self) -> str:
-        return "".join(f", {p}" for p in self._signature.parameters.values())
+        return ", ".join([*self._kernel.reads, *map(str, self._signature.parameters.values())])
 
     def __repr__(self) -> str:
-        return f"<activation {self.name}(x{self._described()})>"
+        return f"<activation {self.name}({self._described()})>"
 
     def _unsettable(self, name: str) -> str:
         if name in self._kernel.scalars:
@@ -231,49 +232,56 @@ class Activation(Compilable):
 class OwnActivation(Activation):
     """A user's activation: each call uses its functions as what they are made of is by then."""
 
+    _frozen_as: type[Activation] = Activation
+
     def __init__(self, fn: Scalar, derivative: Scalar) -> None:
         super().__init__(fn, derivative)
         _check_derivative(self._title, fn, derivative)
         self._parts, self._built_in = (fn, derivative), False  # whosever the function is
 
     def _like(self, *parts: Scalar) -> Activation:
-        return Activation(*parts)
+        return self._frozen_as(*parts)
 
     @property
     def _functions(self) -> tuple[Elementwise, ...]:
         """Element-wise functions to compile, made from the current definitions of the user's functions."""
         return current(self)._functions  # type: ignore[no-any-return]
 
-    def __call__(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
-        """f(x)."""
-        return current(self)(x, *hyper, out=out, **named)
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """f of its arrays."""
+        return current(self)(*args, **named)
 
-    def derivative(self, x: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:
-        return current(self).derivative(x, *hyper, out=out, **named)
+    def derivative(self, *args: Any, **named: Any) -> Any:
+        return current(self).derivative(*args, **named)
 
-    def backward(
-        self, dy: Array, x: Array, *hyper: Any, y: Array = None, out: Array = None, **named: Any
-    ) -> Any:
-        return current(self).backward(dy, x, *hyper, y=y, out=out, **named)
+    def backward(self, *args: Any, **named: Any) -> Any:
+        return current(self).backward(*args, **named)
 
     derivative.__doc__, backward.__doc__ = Activation.derivative.__doc__, Activation.backward.__doc__
 
 
-def _read_signature(fn: Scalar) -> list[inspect.Parameter]:
-    """The parameters of an activation's function; ValueError unless they are x and hyperparameters."""
+def _read_signature(fn: Scalar) -> tuple[tuple[str, ...], list[inspect.Parameter]]:
+    """Arrays and hyperparameters of an activation's function: what stands before a slash are arrays."""
     parameters = list(inspect.signature(fn).parameters.values())
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or any(p.kind not in by_position for p in parameters):
         raise ValueError(
             f"activation {fn.__name__!r} has the signature {inspect.signature(fn)}, "
-            "expected (x, hyperparameters ...), each by position"
+            "expected (x, hyperparameters ...) or (x, gate, /, hyperparameters ...), each by position"
         )
-    if taken := [p.name for p in parameters[1:] if p.name in ("out", "dy", "x", "y")]:
+    count = max(1, sum(p.kind is p.POSITIONAL_ONLY for p in parameters))
+    if taken := [p.name for p in parameters[1:] if p.name in ARRAYS]:
+        kind = "an array" if taken[0] in [p.name for p in parameters[:count]] else "a hyperparameter"
         raise ValueError(
-            f"activation {fn.__name__!r} has a hyperparameter called {taken[0]!r}, expected another "
+            f"activation {fn.__name__!r} has {kind} called {taken[0]!r}, expected another "
             "name: calls of an activation have arguments called so"
         )
-    return parameters
+    if defaults := [p.name for p in parameters[:count] if p.default is not p.empty]:
+        raise ValueError(
+            f"activation {fn.__name__!r} has a default for its array {defaults[0]}, expected none"
+        )
+    arrays = tuple(p.name for p in parameters[:count]) if count > 1 else ("x",)
+    return arrays, parameters[count:]
 
 
 def _check_derivative(title: str, fn: Scalar, derivative: Scalar) -> None:
@@ -291,20 +299,24 @@ def _check_derivative(title: str, fn: Scalar, derivative: Scalar) -> None:
         )
 
 
-def called_with(*hyper: inspect.Parameter) -> inspect.Signature:
-    """The signature of a call: an array, hyperparameters, and where to write."""
-    x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return inspect.Signature(
-        [x, *hyper, inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)]
-    )
+def called_with(arrays: tuple[str, ...], *hyper: inspect.Parameter) -> inspect.Signature:
+    """The signature of a call: arrays, hyperparameters, and where to write."""
+    given = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in arrays]
+    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    return inspect.Signature([*given, *hyper, out])
 
 
-def _times(derivative: Scalar) -> Scalar:
-    """The backward rule of a derivative."""
+def _times(derivative: Scalar, arrays: int) -> Scalar:
+    """The backward rule of a derivative, which has a value an array."""
 
-    def backward(dy: float, x: float, *hyper: float) -> float:
+    def of_one(dy: float, x: float, *hyper: float) -> float:
         return dy * derivative(x, *hyper)  # type: ignore[no-any-return]
 
+    def of_two(dy: float, x: float, gate: float, *hyper: float) -> tuple[float, float]:
+        to_x, to_gate = derivative(x, gate, *hyper)
+        return dy * to_x, dy * to_gate
+
+    backward: Scalar = of_one if arrays == 1 else of_two
     backward.__name__ = f"{derivative.__name__}_backward"
     return backward
 
@@ -320,13 +332,15 @@ def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[S
     Parameters
     ----------
     derivative : callable
-        f′, a scalar function with the arguments of f.
+        f′, a scalar function with the arguments of f; of two arrays it returns a tuple of both
+        derivatives.
 
     Returns
     -------
     callable
         A decorator: the function it decorates becomes an `Activation`, with backward, ufuncs and
-        every target; arguments after the first are hyperparameters.
+        every target; arguments after the first are hyperparameters. Of ``def f(x, gate, /, beta)``,
+        with a slash, those before it are two arrays of one shape, and what is made is a `Gated`.
 
     Raises
     ------
@@ -334,7 +348,8 @@ def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[S
         If there is no derivative, one of the two is no function written in Python, or a default is
         no number.
     ValueError
-        If the function's signature is not (x, hyperparameters ...), or the derivative's differs.
+        If the function's signature is not (x, hyperparameters ...) or (x, gate, /, hyperparameters ...),
+        or the derivative's differs.
 
     Examples
     --------
@@ -347,6 +362,14 @@ def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[S
     array([ 3., 12.])
     >>> scaled_square.backward(np.ones(2), np.array([1.0, -2.0]))
     array([ 2., -4.])
+
+    Of two arrays:
+
+    >>> @gn.activation(derivative=lambda x, gate, beta: (beta * gate, beta * x))
+    ... def scaled_product(x, gate, /, beta=1.0):
+    ...     return beta * x * gate
+    >>> scaled_product.backward(np.ones(2), np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    (array([3., 4.]), array([1., 2.]))
     """
     if misplaced or derivative is None:
         raise TypeError(
@@ -354,4 +377,12 @@ def activation(*misplaced: Any, derivative: Scalar | None = None) -> Callable[[S
             "@gnumba.activation(derivative=...)"
         )
     made = scalar_function("derivative", derivative)
-    return lambda fn: OwnActivation(scalar_function("the decorated function", fn), made)
+
+    def decorate(fn: Scalar) -> Activation:
+        from .gated import OwnGated  # made of what this module defines
+
+        scalar = scalar_function("the decorated function", fn)
+        arrays, _ = _read_signature(scalar)
+        return OwnActivation(scalar, made) if len(arrays) == 1 else OwnGated(scalar, made)
+
+    return decorate

@@ -40,7 +40,7 @@ class Dropout(Compilable):
     ) -> None:
         super().__init__(Elementwise(fn, ("x",), ("y",), _scalars_of(fn), indexed=True))
         self.__module__, self.__doc__ = "gnumba", doc  # where the public object is found
-        self.__signature__ = called_with(*_HYPER)
+        self.__signature__ = called_with(("x",), *_HYPER)
         self._constants = constants  # of a rate; the first is dy/dx of a unit that is kept
         scalars = _scalars_of(rules.dropout)
         self._backward = Elementwise(rules.dropout, ("dy",), ("dx",), scalars, indexed=True)

@@ -50,10 +50,14 @@ __all__ = [
     "elu",
     "elu_derivative",
     "elu_derivative_from_y",
+    "geglu",
+    "geglu_derivative",
     "gelu",
     "gelu_derivative",
     "gelu_tanh",
     "gelu_tanh_derivative",
+    "glu",
+    "glu_derivative",
     "hard_shrink",
     "hard_sigmoid",
     "hard_sigmoid_derivative",
@@ -69,6 +73,8 @@ __all__ = [
     "mish_derivative",
     "prelu",
     "prelu_backward",
+    "reglu",
+    "reglu_derivative",
     "relu",
     "relu6",
     "relu6_derivative",
@@ -89,6 +95,8 @@ __all__ = [
     "softplus_derivative",
     "softsign",
     "softsign_derivative",
+    "swiglu",
+    "swiglu_derivative",
     "tanh",
     "tanh_derivative",
     "tanh_derivative_from_y",
@@ -227,7 +235,7 @@ def gelu(x):
 
 
 def gelu_derivative(x):
-    """Φ(x) + xφ(x), left of 0 as e^(−x²/2) times the distance from its zero; right of 0, 1 less that at −x."""
+    """Φ(x) + xφ(x), left of 0 e^(−x²/2) times the distance from its zero, right of it 1 − f′(−x)."""
     t = abs(x)
     t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
     high, low = minus_square(0.5 * t, t)
@@ -313,7 +321,7 @@ def mish(x):
 
 
 def mish_derivative(x):
-    """e(1 + x + e(e²/4 + e + 3/2 + x))/(1 + h)², h as in mish, with e = eˣ, from a series about its zero there."""
+    """e(1 + x + e(e²/4 + e + 3/2 + x))/(1 + h)², e = eˣ, h as in mish, from a series about its zero."""
     t = clip(x, -FAR, MISH_IS_X)
     e, _, scale = exp_plus(t, 0.0)
     h = fma(0.5 * e, e, e)
@@ -410,7 +418,7 @@ def tanh_shrink(x):
     """x − tanh x, near 0 from a series."""
     a = abs(x)
     u = a * a
-    e, one_plus_e, _ = exp_plus(where(a > 20.0, 40.0, 2.0 * a), 1.0)
+    _, one_plus_e, _ = exp_plus(where(a > 20.0, 40.0, 2.0 * a), 1.0)
     far = (a - 1.0) + 2.0 / one_plus_e
     c = a * u
     third = c / 3.0
@@ -432,3 +440,43 @@ def sine(x, omega=30.0):
 def sine_derivative(x, omega):
     """ω cos(ωx)."""
     return omega * cos_of_product(omega, x)
+
+
+def swiglu(x, gate, /):
+    """x·SiLU(gate). Shazeer 2020, arXiv:2002.05202."""
+    return x * silu(gate)
+
+
+def swiglu_derivative(x, gate):
+    """To x, and to the gate."""
+    return silu(gate), x * silu_derivative(gate)
+
+
+def geglu(x, gate, /):
+    """x·GELU(gate). Shazeer 2020, arXiv:2002.05202."""
+    return x * gelu(gate)
+
+
+def geglu_derivative(x, gate):
+    """To x, and to the gate."""
+    return gelu(gate), x * gelu_derivative(gate)
+
+
+def reglu(x, gate, /):
+    """x·ReLU(gate). Shazeer 2020, arXiv:2002.05202."""
+    return x * relu(gate)
+
+
+def reglu_derivative(x, gate):
+    """To x, and to the gate."""
+    return relu(gate), x * relu_derivative(gate)
+
+
+def glu(x, gate, /):
+    """x·σ(gate). Dauphin et al. 2017, arXiv:1612.08083."""
+    return x * sigmoid(gate)
+
+
+def glu_derivative(x, gate):
+    """To x, and to the gate."""
+    return sigmoid(gate), x * sigmoid_derivative(gate)
