@@ -429,6 +429,32 @@ ACTIVATIONS = [
 ]
 
 
+@dataclass(frozen=True)
+class GatedCase:
+    """An activation of two arrays, its formula in NumPy and PyTorch's for it."""
+
+    act: gn.Activation
+    formula: Callable[..., Any]
+    derivative: Callable[..., Any]  # (∂f/∂x, ∂f/∂gate)
+    in_torch: Callable[..., Any]  # torch.nn.functional, x, gate
+
+    def __str__(self) -> str:
+        return self.act.name
+
+
+def gated(act, f, slope, in_torch):
+    """The case of x·f(gate)."""
+    return GatedCase(act, lambda x, gate: x * f(gate), lambda x, gate: (f(gate), x * slope(gate)), in_torch)
+
+
+GATED = [
+    gated(gn.swiglu, reference.silu, reference.silu_derivative, lambda nn, x, gate: x * nn.silu(gate)),
+    gated(gn.geglu, reference.gelu, reference.gelu_derivative, lambda nn, x, gate: x * nn.gelu(gate)),
+    gated(gn.reglu, reference.relu, reference.relu_derivative, lambda nn, x, gate: x * nn.relu(gate)),
+    gated(gn.glu, reference.sigmoid, reference.sigmoid_derivative, lambda nn, x, gate: x * nn.sigmoid(gate)),
+]
+
+
 # Each dtype and each target, where a test is of neither: a kernel takes a second to compile.
 DTYPE_AND_TARGET = pytest.mark.parametrize(
     ("dtype", "target"), [(np.dtype("float32"), "cpu"), (np.dtype("float64"), "parallel")], ids=str
@@ -512,6 +538,7 @@ def functions_of(name, thing):
 FUNCTIONS = {str(rule_of(case).name): rule_of(case)._kernel for case in one_a_rule()}
 for _case in one_an_activation():
     FUNCTIONS |= functions_of(_case.act.name, _case.act)
+FUNCTIONS |= functions_of("glu", gn.glu)
 for _kind in (gn.dropout, gn.alpha_dropout):
     FUNCTIONS |= functions_of(_kind.name, _kind)
 # One of each kernel's shape.

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, OPTIMIZERS, assert_exported, one_a_class, one_an_activation, rule_of
+from cases import ACTIVATIONS, GATED, OPTIMIZERS, assert_exported, one_a_class, one_an_activation, rule_of
 from processes import output
 
 import gnumba as gn
 from gnumba._cli import contenders
 from gnumba._engine import threads
-from gnumba._nn import activations
+from gnumba._nn import activations, gated
 from gnumba._optim import moments, optimizers
 from gnumba.rules import updates
 
@@ -59,11 +59,13 @@ def test_every_optimizer_has_a_case():
 def test_every_activation_has_a_case():
     """swish is another name for silu."""
     made = [getattr(activations, name) for name in activations.__all__]
+    gates = [getattr(gated, name) for name in gated.__all__ if name != "Gated"]
     assert_none(
         {act.name for act in made} - {case.act.name for case in ACTIVATIONS},
         "expected a row in ACTIVATIONS in tests/cases.py, with formulas in tests/reference.py",
     )
-    assert all(getattr(gn, act.name) is act for act in made)
+    assert {act.name for act in gates} == {case.act.name for case in GATED}
+    assert all(getattr(gn, act.name) is act for act in made + gates)
 
 
 @pytest.mark.parametrize(

@@ -93,4 +93,4 @@ def _differences(f: Any, x: np.ndarray) -> np.ndarray:
     h = 1e-3 * np.maximum(1.0, np.abs(x) / 100.0)
     weights = ((1.0, 45.0), (2.0, -9.0), (3.0, 1.0))
     with np.errstate(invalid="ignore"):
-        return sum(w * (f(x + k * h) - f(x - k * h)) for k, w in weights) / (60.0 * h)
+        return np.asarray(sum(w * (f(x + k * h) - f(x - k * h)) for k, w in weights) / (60.0 * h))

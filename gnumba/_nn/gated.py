@@ -106,7 +106,7 @@ def _apply_to_two(function: Elementwise, inputs: tuple[Array, ...], scalars: Sca
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError(f"out is of type {type(out).__name__}, expected a tuple of two arrays")
     views = [check_out(f"out[{k}]", each, seen) for k, each in enumerate(out)]
-    if np.may_share_memory(geometry(views[0]), geometry(views[1])):
+    if np.shares_memory(geometry(views[0]), geometry(views[1])):
         raise ValueError("the two arrays of out share elements, expected one for each derivative")
     read = [operand(name, each) for name, each in zip(function.reads, inputs, strict=True)]
     if not any(np.may_share_memory(geometry(each), geometry(views[1])) for each in read):

@@ -10,6 +10,7 @@ from typing import Any
 from .._suggest import suggesting
 from .activation import Activation
 from .dropout import Dropout
+from .gated import Gated
 from .prelu import PReLU
 
 __all__ = ["torch_function"]
@@ -37,7 +38,7 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
     callable
         ``function(x, *hyperparameters)``, with the hyperparameters of ``act`` by position or name. ``x`` is
         a tensor of float32 or float64, on the CPU or a CUDA device. PReLU's ``alpha`` may be a tensor that
-        broadcasts against ``x``, and gets a gradient then.
+        broadcasts against ``x``, and gets a gradient then; a gated activation takes two tensors.
 
     Raises
     ------
@@ -62,11 +63,14 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
     kind: Callable[[Any], Any] = _of_activation
     if isinstance(act, PReLU):
         kind = _of_prelu
+    elif isinstance(act, Gated):
+        kind = _of_gated
     elif isinstance(act, Dropout):
         kind = _of_dropout
     first, *others = [p for p in inspect.signature(act).parameters.values() if p.name != "out"]
     hyper = inspect.Signature(others)
     made = kind(act)
+    others_read = act.reads[1:] if isinstance(act, Gated) else ()
 
     def function(x: Tensor, *values: Any, **named: Any) -> Tensor:
         _check_tensor(act.name, x)
@@ -75,6 +79,8 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
         except TypeError as error:
             raise TypeError(f"{act.name}: {error}; it takes {signature}") from None
         bound.apply_defaults()
+        for name in others_read:
+            _check_tensor(act.name, bound.arguments[name], name)
         return made.apply(x, *bound.args)
 
     signature = inspect.Signature([first, *others])
@@ -84,11 +90,11 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
     return function
 
 
-def _check_tensor(name: str, x: Any) -> None:
+def _check_tensor(name: str, x: Any, argument: str = "x") -> None:
     import torch
 
     if not isinstance(x, torch.Tensor):
-        raise TypeError(f"{name}: x is of type {type(x).__name__}, expected a torch.Tensor")
+        raise TypeError(f"{name}: {argument} is of type {type(x).__name__}, expected a torch.Tensor")
 
 
 def _of_activation(act: Activation) -> Any:
@@ -160,6 +166,44 @@ def _of_prelu(act: PReLU) -> Any:
         @staticmethod
         def forward(dy: Tensor, x: Tensor, alpha: Any) -> tuple[Tensor, Any]:
             return act.backward(_laid_out(dy, x), x, alpha)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, *_: Tensor) -> None:
+            raise _no_second_derivative(act)
+
+    return Forward
+
+
+def _of_gated(act: Gated) -> Any:
+    import torch
+
+    class Forward(torch.autograd.Function):  # type: ignore[misc]
+        """y = f(x, gate)."""
+
+        @staticmethod
+        def forward(x: Tensor, gate: Tensor, *hyper: Any) -> Tensor:
+            return act(x, gate, *hyper)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], y: Tensor) -> None:
+            x, gate, *ctx.hyper = inputs
+            ctx.save_for_backward(x, gate)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+            gradients = Backward.apply(dy, *ctx.saved_tensors, *ctx.hyper)
+            return *gradients, *(None for _ in ctx.hyper)
+
+    class Backward(torch.autograd.Function):  # type: ignore[misc]
+        """dL/dx and dL/dgate of dL/dy, x and the gate."""
+
+        @staticmethod
+        def forward(dy: Tensor, x: Tensor, gate: Tensor, *hyper: Any) -> Any:
+            return act.backward(_laid_out(dy, x), x, gate, *hyper)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
