@@ -18,7 +18,9 @@ OPTIMIZERS = {
     if isinstance(kind, type) and issubclass(kind, gn.Optimizer) and kind is not gn.Optimizer
 }
 RULES = {name: rule for name, rule in gn.registry.items() if (rule.__module__ or "").startswith("gnumba.")}
-ACTIVATIONS = {made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation)}
+ACTIVATIONS = {
+    made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation) and len(made.reads) == 1
+}
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]
 CHOICES = ["default", *TARGETS]  # by default gnumba chooses, and may take its fast path

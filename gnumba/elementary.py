@@ -638,11 +638,15 @@ def pow(x: float, y: float) -> float:
     s_low = (fma(-s, d, f) - s * (f - (d - 2.0))) / d
     z = s * s
     z_low = fma(s, s, -z) + 2.0 * s * s_low
-    tail = fma(z, TWO_THIRDS, fma(z_low, TWO_THIRDS, z * fma(z, horner(z, POW_TAIL), TWO_THIRDS_LOW)))
-    whole = e * LN2
-    high = fma(2.0, s, whole)
-    low = fma(2.0, s, whole - high) + fma(e, LN2, -whole)
-    low += fma(s, tail, fma(2.0, s_low, e * LN2_LOW))
+    first = z * TWO_THIRDS
+    others = fma(z_low, TWO_THIRDS, z * fma(z, horner(z, POW_TAIL), TWO_THIRDS_LOW))
+    tail = first + others
+    tail_low = (first - tail) + others + fma(z, TWO_THIRDS, -first)
+    whole, product = e * LN2, s * tail
+    twice = fma(2.0, s, whole)
+    high = twice + product
+    low = (twice - high) + product + fma(2.0, s, whole - twice) + fma(e, LN2, -whole)
+    low += fma(s, tail, -product) + fma(s, tail_low, fma(2.0, s_low, e * LN2_LOW))
     high, low = high + low, (high - (high + low)) + low
     # y log|x|, again in two parts; where it is far out of range there is no second one
     t = clip(y * high, -FAR, FAR)
