@@ -620,7 +620,7 @@ def pow(x: float, y: float) -> float:
     Where `math.pow` raises there is nan, for a negative x and a y that is no integer, or ±inf, for 0
     to a negative power and for too large results.
 
-    Accuracy: 1.6 ulp in float32, 1.5 in float64.
+    Accuracy: 2 ulp in float32 and in float64.
 
     Examples
     --------
@@ -646,7 +646,7 @@ def pow(x: float, y: float) -> float:
     twice = fma(2.0, s, whole)
     high = twice + product
     low = (twice - high) + product + fma(2.0, s, whole - twice) + fma(e, LN2, -whole)
-    low += fma(s, tail, -product) + fma(s, tail_low, fma(2.0, s_low, e * LN2_LOW))
+    low += fma(s, tail, -product) + fma(s, tail_low, fma(2.0 + tail, s_low, e * LN2_LOW))
     high, low = high + low, (high - (high + low)) + low
     # y log|x|, again in two parts; where it is far out of range there is no second one
     t = clip(y * high, -FAR, FAR)
@@ -695,7 +695,7 @@ def minus_square(h, t):
 def erfc(x: float) -> float:
     """Complementary error function, 1 − erf(x), accurate in its tail too.
 
-    Accuracy: 2.5 ulp in float32, 3 in float64.
+    Accuracy: 3.7 ulp in float32 and in float64.
 
     Examples
     --------
@@ -717,7 +717,7 @@ def _erf_of_small(x):
 def erf(x: float) -> float:
     """Error function, 2/√π times the integral of e^(−t²) from 0 to x.
 
-    Accuracy: 1.5 ulp in float32 and in float64.
+    Accuracy: 2 ulp in float32, 1.3 in float64.
 
     Examples
     --------

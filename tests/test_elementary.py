@@ -18,6 +18,9 @@ from gnumba import elementary
 from gnumba.elementary import (
     FAR,
     clip,
+    cos,
+    erf,
+    erfc,
     exp,
     exp_plus,
     expm1,
@@ -31,6 +34,7 @@ from gnumba.elementary import (
     scaled_exp,
     scaled_one_plus_exp,
     sign,
+    sin,
     split_exponent,
     sqrt,
     tanh,
@@ -116,6 +120,10 @@ ACCURACY = [
     (log, lambda x: mp.log(x) if x > 0 else None, (0.9, 0.9)),
     (log1p, lambda x: mp.log1p(x) if x > -1 else None, (0.9, 0.9)),
     (sqrt, lambda x: mp.sqrt(x) if x > 0 else None, (0.5, 0.5)),
+    (erf, mp.erf, (2.0, 1.5)),
+    (erfc, lambda x: mp.erfc(min(x, 100)), (4.0, 4.0)),
+    (sin, lambda x: mp.sin(x) if abs(x) <= 2**18 else None, (0.9, 0.8)),
+    (cos, lambda x: mp.cos(x) if abs(x) <= 2**18 else None, (0.9, 0.8)),
     (sigmoid, logistic, (2.5, 2.5)),
     (silu, lambda x: x * logistic(x), (2.5, 2.5)),
     (elu, lambda x: mp.expm1(x) if x < 0 else x, (1.0, 1.0)),
@@ -226,6 +234,10 @@ SPECIAL = [
     (log, [(0.0, -inf), (-0.0, -inf), (1.0, 0.0), (inf, inf), (-inf, nan), (-1.0, nan)]),
     (log1p, [(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (inf, inf), (-inf, nan), (-2.0, nan)]),
     (sqrt, [(0.0, 0.0), (-0.0, -0.0), (4.0, 2.0), (inf, inf), (-inf, nan), (-1.0, nan)]),
+    (erf, [(0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (30.0, 1.0), (-1e30, -1.0)]),
+    (erfc, [(0.0, 1.0), (-0.0, 1.0), (inf, 0.0), (-inf, 2.0), (1e30, 0.0), (-30.0, 2.0)]),
+    (sin, [(0.0, 0.0), (-0.0, -0.0), (inf, nan), (-inf, nan), (1e30, nan)]),
+    (cos, [(0.0, 1.0), (-0.0, 1.0), (inf, nan), (-inf, nan), (-1e30, nan)]),
     (sign, [(0.0, 0.0), (-0.0, -0.0), (2.0, 1.0), (-2.0, -1.0), (inf, 1.0), (-inf, -1.0)]),
     (sigmoid, [(0.0, 0.5), (inf, 1.0), (-inf, 0.0), (-1e30, 0.0), (1e30, 1.0)]),
     (silu, [(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -0.0), (-1e30, -0.0)]),
@@ -296,6 +308,85 @@ def test_powers_and_exponents(dtype):
         assert [split_exponent(a) for a in x.tolist()] == list(zip(m, e, strict=True))
 
 
+def power(x, exponent):
+    return elementary.pow(x, exponent)
+
+
+def powers(dtype):
+    """Bases and exponents with results from underflow to overflow, half of them of bases near 1."""
+    rng, info = np.random.default_rng(7), np.finfo(dtype)
+    wide = np.exp(rng.uniform(math.log(info.smallest_subnormal), math.log(info.max), 3000))
+    near = 1.0 + rng.uniform(-0.3, 0.42, 3000)
+    x = np.concatenate([wide, near]).astype(dtype)
+    x = x[(x != 1) & np.isfinite(x)]
+    lowest, highest = math.log(info.smallest_subnormal), math.log(info.max)
+    return x, (rng.uniform(lowest, highest, x.size) / np.log(x.astype(np.float64))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_accuracy_of_pow(dtype):
+    x, exponent = powers(dtype)
+    y, info = compiled(power)(x, exponent), np.finfo(dtype)
+    with mp.workprec(200):
+        triples = zip(x.tolist(), exponent.tolist(), y.tolist(), strict=True)
+        errors = [error(c, mp.mpf(a) ** mp.mpf(b), info) for a, b, c in triples]
+    worst = int(np.argmax(errors))
+    assert errors[worst] <= 2.0, (x[worst], exponent[worst])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pow_of_special_numbers_is_that_of_the_standard(dtype):
+    """As math.pow, with nan and ±inf where that raises."""
+    odd = 2.0**24 - 1.0 if dtype is np.float32 else 2.0**53 - 1.0
+    special = [0.0, 1.0, 2.0, 0.5, 3.0, 1.5, inf, odd, odd + 1.0, nan]
+    special += [-number for number in special[:-1]]
+    for x in special:
+        for exponent in special:
+            try:
+                expected = math.pow(x, exponent)
+            except ValueError:  # 0 to a negative power, or a negative number to no integer
+                negative = math.copysign(1.0, x) < 0 and abs(exponent) in (1.0, 3.0, odd)
+                expected = nan if x else -inf if negative else inf
+            except OverflowError:
+                expected = -inf if x < 0 and exponent == odd else inf
+            plain, made = elementary.pow(x, exponent), compiled(power)(dtype(x), dtype(exponent))
+            for y in (plain, float(made)):
+                if math.isfinite(expected) and expected and abs(math.log2(abs(expected))) < 100:
+                    assert y == pytest.approx(expected, rel=2e-7), (x, exponent)
+                elif dtype is np.float64 or expected in (0.0, inf, -inf) or expected != expected:
+                    np.testing.assert_allclose(y, expected, rtol=1e-14, err_msg=f"{x} {exponent}")
+                assert y != y or math.copysign(1.0, y) == math.copysign(1.0, expected), (x, exponent)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("function", "exact"), [(sin, mp.sin), (cos, mp.cos)])
+def test_sine_and_cosine_beside_multiples_of_a_right_angle(function, exact, dtype):
+    """As far as they are numbers, where most digits of the reduced argument cancel; nan beyond."""
+    last = float(2**18 if dtype is np.float32 else 2**47)
+    n = np.random.default_rng(3).integers(0, int(last / 1.6), 3000)
+    x = np.concatenate([n * (np.pi / 2), [last]]).astype(dtype)
+    y = compiled(function)(x)
+    with mp.workprec(200):
+        errors = [
+            error(b, exact(mp.mpf(a)), np.finfo(dtype)) for a, b in zip(x.tolist(), y.tolist(), strict=True)
+        ]
+    assert max(errors) <= 1.0
+    assert np.isnan(compiled(function)(np.nextafter(dtype(last), dtype(inf))))
+
+
+def test_in_a_rule_the_standard_library_s_names_mean_these():
+    """math.erf and its kin, and NumPy's."""
+
+    def by_names(x):
+        return math.erf(x) + math.erfc(x) * math.sin(x) - math.pow(x, 3.0) * np.cos(x) + np.abs(x)
+
+    def by_ours(x):
+        return erf(x) + erfc(x) * sin(x) - elementary.pow(x, 3.0) * cos(x) + elementary.abs(x)
+
+    x = np.linspace(-4, 4, 301, dtype=np.float32)
+    np.testing.assert_array_equal(compiled(by_names)(x), compiled(by_ours)(x))
+
+
 def test_primitives_take_one_float_type():
     def widening(x):
         return fma(x, 2, 1.0)
@@ -308,11 +399,16 @@ def softplus(x):
     return log1p(exp(-abs(x)))
 
 
+def square_root_of_the_third(x):
+    return elementary.pow(abs(x), 1.5)
+
+
 def soft_step(x):
     return exp(-abs(x)) + tanh(x)
 
 
 COMPOSED = [exp, expm1, log, log1p, tanh, sqrt, sign, sigmoid, silu, softplus, soft_step]
+COMPOSED += [erf, erfc, sin, cos, square_root_of_the_third]
 COMPOSED += [quotient, positive_part, negative_part, at_most_1, chosen]
 
 

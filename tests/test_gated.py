@@ -19,7 +19,9 @@ def arrays(rng, dtype=np.float32, shape=(33, 31)):
     return rng.uniform(-6, 6, (3, *shape)).astype(dtype)
 
 
-@gn.activation(derivative=lambda x, gate, beta: (gn.silu(beta * gate), x * beta * gn.rules.silu_derivative(gate)))
+@gn.activation(
+    derivative=lambda x, gate, beta: (gn.silu(beta * gate), x * beta * gn.rules.silu_derivative(gate))
+)
 def wrong(x, gate, /, beta=1.0):
     """x·SiLU(βgate), whose derivative to the gate is right for β = 1 only."""
     return x * gn.silu(beta * gate)

@@ -42,7 +42,8 @@ OPTIMIZERS: dict[str, Callable[..., gn.Optimizer]] = public(
     lambda thing: inspect.isclass(thing) and issubclass(thing, gn.Optimizer) and thing is not gn.Optimizer
 )
 ACTIVATIONS: dict[str, gn.Activation] = {
-    act.name: act for act in public(lambda thing: isinstance(thing, gn.Activation)).values()
+    act.name: act
+    for act in public(lambda thing: isinstance(thing, gn.Activation)).values()
     if len(act.reads) == 1  # a gated one has no peer in one call
 }
 # With what differs from the defaults, in every library; the rate is `with_numpy.LR` for all.
