@@ -166,9 +166,9 @@ FITS = {
     # x - GELU_TANH_MINIMUM
     "GELU_TANH_NEAR_MINIMUM": (
         about(GELU_TANH_MINIMUM, gelu_tanh_derivative),
-        (-0.2501, 0.2501),
+        (-0.5001, 0.5001),
         lambda d: 1 / abs(about(GELU_TANH_MINIMUM, gelu_tanh_derivative)(d)),
-        {"float64": 13, "float32": 5},
+        {"float64": 17, "float32": 7},
     ),
 }
 

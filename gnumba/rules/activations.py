@@ -274,9 +274,10 @@ def gelu_tanh_derivative(x):
     one_plus_e = fma(p, z, 1.0 + p)
     t = abs(x)
     t = where(t > TANH_GATE_IS_CLOSED, TANH_GATE_IS_CLOSED, t)
-    far = fma(p, z, p) * fma(-t, slope, one_plus_e) / (one_plus_e * one_plus_e) * scale
+    e = fma(p, z, p)
+    far = e * fma(-t, slope, one_plus_e) / fma(e, 2.0 + e, 1.0) * scale
     near = (-GELU_TANH_MINIMUM - t) - GELU_TANH_MINIMUM_LOW
-    y = where(abs(near) < 0.25, near * horner(near, GELU_TANH_NEAR_MINIMUM), far)
+    y = where(abs(near) < 0.5, near * horner(near, GELU_TANH_NEAR_MINIMUM), far)
     return where(x < 0.0, y, 1.0 - y)
 
 
