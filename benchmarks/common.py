@@ -19,7 +19,9 @@ OPTIMIZERS = {
 }
 RULES = {name: rule for name, rule in gn.registry.items() if (rule.__module__ or "").startswith("gnumba.")}
 ACTIVATIONS = {
-    made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation) and len(made.reads) == 1
+    made.name: made
+    for made in PUBLIC.values()
+    if isinstance(made, gn.Activation) and len(made._kernel.reads) == 1
 }
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]

@@ -63,7 +63,7 @@ def check_derivative(act: Activation, x: Any = None, *hyper: Any, **named: Any) 
         raise TypeError(f"act is of type {type(act).__name__}, expected an activation")
     points = np.array(POINTS if x is None else x, np.float64).ravel()
     arrays = [points]
-    if len(act.reads) == 2:
+    if len(act._kernel.reads) == 2:
         arrays = [each.ravel() for each in np.meshgrid(points, points[:: -(-points.size // 20)])]
     given = act.derivative(*arrays, *hyper, **named)
     derivatives = given if isinstance(given, tuple) else (given,)
@@ -78,10 +78,10 @@ def check_derivative(act: Activation, x: Any = None, *hyper: Any, **named: Any) 
         at = int(error.argmax())
         if error[at] > TOLERANCE:
             where = ", ".join(
-                f"{name} = {each[at]:.6g}" for name, each in zip(act.reads, arrays, strict=True)
+                f"{name} = {each[at]:.6g}" for name, each in zip(act._kernel.reads, arrays, strict=True)
             )
             raise ValueError(
-                f"the derivative of {act.title}{' in ' * (k > 0)}{act.reads[k] * (k > 0)} "
+                f"the derivative of {act._title}{' in ' * (k > 0)}{act._kernel.reads[k] * (k > 0)} "
                 f"is {derivative[at]:.6g} at {where}, where differences give {slope[at]:.6g}"
             )
         worst = max(worst, float(error[at]))

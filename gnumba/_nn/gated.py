@@ -31,12 +31,14 @@ class Gated(Activation):
 
     def __init__(self, fn: Scalar, derivative: Scalar, *, doc: str | None = None) -> None:
         super().__init__(fn, derivative, doc=doc)
-        if len(self.reads) != 2:
-            raise ValueError(f"{self.title} has the arrays {', '.join(self.reads)}, expected one or two")
+        if len(self._kernel.reads) != 2:
+            raise ValueError(
+                f"{self._title} has the arrays {', '.join(self._kernel.reads)}, expected one or two"
+            )
 
     def __call__(self, x: Array, gate: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:  # type: ignore[override]
         """f(x, gate)."""
-        return apply(self, (x, gate), self._scalars(hyper, named), out)
+        return apply(self._kernel, (x, gate), self._scalars(hyper, named), out)
 
     def derivative(self, x: Array, gate: Array, *hyper: Any, out: Any = None, **named: Any) -> Any:  # type: ignore[override]
         """(∂f/∂x, ∂f/∂gate) in one pass, with the arguments of f.
@@ -87,7 +89,7 @@ class Gated(Activation):
 
     def _unsettable(self, name: str) -> str:
         told = super()._unsettable(name)
-        return told.replace(f"{self.name}(x, ", f"{self.name}({', '.join(self.reads)}, ")
+        return told.replace(f"{self.name}(x, ", f"{self.name}({', '.join(self._kernel.reads)}, ")
 
 
 class OwnGated(OwnActivation, Gated):

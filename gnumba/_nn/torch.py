@@ -70,7 +70,7 @@ def torch_function(act: Activation | Dropout) -> Callable[..., Any]:
     first, *others = [p for p in inspect.signature(act).parameters.values() if p.name != "out"]
     hyper = inspect.Signature(others)
     made = kind(act)
-    others_read = act.reads[1:] if isinstance(act, Gated) else ()
+    others_read = act._kernel.reads[1:] if isinstance(act, Gated) else ()
 
     def function(x: Tensor, *values: Any, **named: Any) -> Tensor:
         _check_tensor(act.name, x)

@@ -44,7 +44,7 @@ OPTIMIZERS: dict[str, Callable[..., gn.Optimizer]] = public(
 ACTIVATIONS: dict[str, gn.Activation] = {
     act.name: act
     for act in public(lambda thing: isinstance(thing, gn.Activation)).values()
-    if len(act.reads) == 1  # a gated one has no peer in one call
+    if len(act._kernel.reads) == 1  # a gated one has no peer in one call
 }
 # With what differs from the defaults, in every library; the rate is `with_numpy.LR` for all.
 OPTIONS: dict[str, dict[str, float]] = {
