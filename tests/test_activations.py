@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 import reference
-from cases import ACTIVATIONS, DTYPE_AND_TARGET, on_each_target, one_an_activation
+from cases import ACTIVATIONS, DTYPE_AND_TARGET, on_each_target, one_an_activation, one_an_activation_shape
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 from without_numba import needs
 
@@ -625,7 +625,7 @@ def defaults(act, dtype):
     return [dtype.type(p.default) for p in list(inspect.signature(act.rule).parameters.values())[1:]]
 
 
-@on_each_target(one_an_activation())
+@on_each_target(one_an_activation_shape())
 def test_ufunc_gives_the_same_bits(case, dtype, target):
     """The ``numba.vectorize`` product."""
     x = arguments(dtype, count=50)
@@ -635,7 +635,7 @@ def test_ufunc_gives_the_same_bits(case, dtype, target):
     assert_same_bits(y, case.act(x, **case.hyper))
 
 
-@on_each_target(one_an_activation())
+@on_each_target(one_an_activation_shape())
 def test_ufunc_does_not_warn(case, dtype, target):
     """Neither of nan, nor of what is computed on the way; compiled callers have it as before."""
     x = np.repeat(np.array([NAN, INF, -INF, np.finfo(dtype).max, -np.finfo(dtype).max, 1e-30], dtype), 17)

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from cases import OPTIMIZERS, one_a_class
+from cases import OPTIMIZERS, one_a_class, one_a_kernel_shape, rule_of
 from judge import assert_close, assert_same_bits
 from models import (
     SHAPES,
@@ -25,6 +25,8 @@ import gnumba as gn
 
 CASES = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 EACH_CLASS = pytest.mark.parametrize("case", one_a_class(), ids=str)
+EACH_SHAPE = pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
+SHAPED = [rule_of(case) for case in one_a_kernel_shape()]
 
 
 def decays(case):
@@ -158,7 +160,7 @@ def test_momentum_in_a_group_only():
     assert (a[0], b[0]) == (-2.0, -2.5)
 
 
-@EACH_CLASS
+@EACH_SHAPE
 def test_mixed_dtypes_and_sizes(case, rng):
     """float32 beside float64, nothing beside much: each computes in its own dtype."""
     params = {
@@ -668,7 +670,7 @@ def test_a_fast_step_is_as_any_other(case, dtype, rng):
             optimizer.groups[0]["weight_decay" if decays(case) else "lr"] = 0.25
         if k == 22:
             optimizer.load_state_dict(kept["state"])
-        with gn.use_target("parallel" if k == 24 else "cpu"):
+        with gn.use_target("parallel" if k == 24 and optimizer.rule in SHAPED else "cpu"):
             optimizer.step(g, grad_scale=scale)
 
     for k, g in enumerate(gradients_of(rng, params, 28)):
