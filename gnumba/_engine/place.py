@@ -160,6 +160,9 @@ class Place(Protocol):
     def summed(self, share: Array, axes: tuple[int, ...] | None, x: Any, alpha: Any) -> Any:
         """The sum over some axes, or all, in float64: shaped as alpha, of its kind."""
 
+    def mean(self, share: Array, x: Any, divisor: float) -> Any:
+        """The sum of all elements over a divisor: a float; on a device an array of shape () of x's kind."""
+
     def gathered(self, values: Array, order: Host, starts: Host) -> Array:
         """Sums of rows of dense values, ``values[order[starts[r]:starts[r + 1]]]``, in float64 and in order.
 
@@ -242,6 +245,9 @@ class HostPlace:
     def summed(self, share: Host, axes: tuple[int, ...] | None, x: Any, alpha: Any) -> Any:
         total = self.total(share) if axes is None else np.sum(share, axis=axes, dtype=np.float64)
         return self.as_alpha(total, share.dtype, alpha)
+
+    def mean(self, share: Host, x: Any, divisor: float) -> float:
+        return self.total(share) / divisor
 
     def total(self, x: Host) -> float:
         """The sum of all elements in float64, in the order in which they lie in memory."""

@@ -233,14 +233,14 @@ def along(dtype: np.dtype[Any]) -> Body:
 
 @functools.cache
 def rounded(dtype: np.dtype[Any]) -> Body:
-    """A float64 number as one of another dtype: (source, out)."""
+    """A float64 number over another, as one of a dtype: (source, divisor, out)."""
     kind = dtype.type
 
-    def rounded(block, blocks, rank, size, source, out):
+    def rounded(block, blocks, rank, size, source, divisor, out):
         if block == 0 and rank == 0:
-            put(kind, (out,), 0, kind(fetch(np.float64, (source,), 0)[0]))
+            put(kind, (out,), 0, kind(fetch(np.float64, (source,), 0)[0] / divisor))
 
-    return Body(f"rounded_{dtype.name}", rounded, (WHOLE,) * 2)
+    return Body(f"rounded_{dtype.name}", rounded, (WHOLE, REAL, WHOLE))
 
 
 @numba.njit(**OPTIONS)

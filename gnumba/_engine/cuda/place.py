@@ -240,15 +240,20 @@ class Device:
             self._summed_along(share, axes, result)
         return in_kind_of(kind, result)
 
-    def _total(self, x: DeviceView, result: Any) -> None:
-        """The sum of dense elements, in the order of memory."""
+    def mean(self, share: DeviceView, x: Any, divisor: float) -> Any:
+        result = empty_like(x, share, (), np.dtype(np.float64))
+        self._total(share, result, divisor)
+        return in_kind_of(x, result)
+
+    def _total(self, x: DeviceView, result: Any, divisor: float = 1.0) -> None:
+        """The sum of dense elements, in the order of memory, over a divisor."""
         blocks = -(-x.size // sums.SUMMED)
         cuda, stream = driver.get(), x.stream
         room = cuda.scratch(self.ordinal, 8 * (blocks + 2), stream)
         with self.joined((x, result), stream), using(orders((x, result)), stream), room as at:
             cuda.zero(self.ordinal, at, 8, stream)
             self.start(sums.total(x.dtype), stream, blocks, address(x), x.size, at + 16, at, at + 8)
-            self.start(sums.rounded(result.dtype), stream, 1, at + 8, address(result))
+            self.start(sums.rounded(result.dtype), stream, 1, at + 8, divisor, address(result))
 
     def _summed_along(self, x: DeviceView, axes: tuple[int, ...], result: Any) -> None:
         """The sums over some axes, in float64, into ``result``, dense, of the other axes."""

@@ -1,0 +1,579 @@
+"""Functions along an axis: a row's maximum and sums, then each element of the result.
+
+A row is read in blocks. A block's maximum is taken, its terms are computed and summed while it is in
+the first cache, and the blocks' sums are put together in their order, in float64: that is the online
+softmax. Where a term is what the result is made of, eˣ of the softmax, it is kept where the result will be.
+A sum has `LANES` lanes, element i in lane i modulo that, which are then folded: SIMD for a CPU, a block's
+threads for a GPU, and the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import prange, types
+
+from .. import elementary
+from .._rule import Elementwise
+from ..rules.losses import cross_entropy_of_row
+from . import threads
+from .checks import same_elements
+from .compile.cache import own_symbol
+from .compile.intrinsics import intrinsic, stack_slot
+from .compile.kernel import FLOAT64_LIST, Kernel, compiled, like_scalars, pickers, scalar_of, specialized
+from .compile.specialize import OPTIONS, Specialized, refuse_widening
+from .host import INT64_LIST, INT64_TABLE
+from .lanes import listed
+from .memory import INT64, fetch, moved, pick, put, row, stay_apart
+from .targets import target_for
+from .view import address
+
+LANES, WIDE = 256, 32
+BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
+FLOAT64 = np.dtype(np.float64)
+
+
+class Rowwise:
+    """A function along an axis, made of scalar functions.
+
+    Parameters
+    ----------
+    term : Elementwise
+        What is summed over a row, of its elements and of the scalars: the block's maximum if ``shifted``,
+        then those of the call.
+    result : Elementwise
+        An element of the result, of those columns, or of the term's first output where it names that, and of
+        the scalars that ``numbers`` returns.
+    numbers : callable
+        These, in float64, of (e to a block's maximum less the row's, the row's maximum, its sum, its weight,
+        scalars of the call).
+    scalars : tuple of str
+        Names of the scalars of the call.
+    shifted : bool
+        Whether the term takes a maximum from the first column, so that no exponential overflows. The sum of
+        its first output is then of terms relative to the row's maximum; a second and third output are weights
+        and what they weigh, which is relative to the maximum too.
+    labelled : bool
+        Whether each row has a label, the weight of that element beside the others', and a loss.
+    """
+
+    def __init__(
+        self,
+        term: Elementwise,
+        result: Elementwise,
+        numbers: Callable[..., tuple[float, ...]],
+        scalars: tuple[str, ...] = (),
+        *,
+        shifted: bool = False,
+        labelled: bool = False,
+    ) -> None:
+        self.name = result.name
+        self.term, self.result, self.numbers, self.scalars = term, result, numbers, scalars
+        self.shifted, self.labelled = shifted, labelled
+        self.reads = term.reads
+        self.sums = len(term.writes)
+        self.kept = term.writes[0] in result.reads
+        self.columns = (*term.reads, *term.writes, *result.writes)  # of a block
+
+    def __repr__(self) -> str:
+        return f"<{self.name} along an axis>"
+
+
+def cost(function: Rowwise, dtype: np.dtype[Any]) -> int:
+    """Bytes that an element moves, as `host.cost` counts them."""
+    made = [specialized(each, dtype).transcendental for each in (function.term, function.result)]
+    return dtype.itemsize * (len(function.reads) + 1) * (4 if any(made) else 1)
+
+
+@functools.cache
+def kernel(function: Rowwise, dtype: np.dtype[Any], target: str) -> Kernel:
+    """``kernel(table, strides, shape, width, shares, scalars, labels, hot, losses)``.
+
+    ``table`` is the one row of addresses of the columns read and of the result. ``strides[axis]`` are theirs
+    in bytes along the axes of ``shape``, which are all others; two rows more are their strides along the axis
+    of ``width`` elements, and whether a column has to be copied block by block: one with gaps, or in the
+    result's own memory. ``labels``, ``hot`` and ``losses`` are addresses of an int64 and two float64 a
+    row, or 0.
+    """
+    loop = _kernel(function, dtype)
+    loop.__name__ = f"{function.name}_along_{target}"
+    whole = types.int64
+    signature = (INT64_TABLE, INT64_TABLE, INT64_LIST, whole, whole, FLOAT64_LIST, whole, whole, whole)
+    made = compiled(loop, signature, target, functools.partial(approve, function, dtype))
+    return threads.one_caller(made) if target == "parallel" else made
+
+
+def approve(function: Rowwise, dtype: np.dtype[Any]) -> None:
+    """TypeError if a scalar function would widen float32."""
+    for each in (function.term, function.result):
+        refuse_widening(each.title, specialized(each, dtype))
+
+
+# Of a row, in memory: float64 numbers, addresses of a block's columns, and columns of scratch.
+MAXIMUM, TOTAL, WEIGHT, WEIGHED, NUMBERS, COLUMNS, PARTS = 0, 1, 2, 3, 4, 12, 24
+
+
+def _kernel(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
+    """The Python source of `kernel`, to be compiled."""
+    one, read = _row(function, dtype), (0,) * (len(function.reads) + 1)
+    parts_of_block, scratch = function.sums + 1, len(function.columns) * BLOCK * dtype.itemsize // 8
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def some(table, strides, shape, width, lo, hi, scalars, labels, hot, losses):
+        memory = np.empty(PARTS + scratch + -(-width // BLOCK) * parts_of_block)
+        along, staged = row(strides, shape.size, read), row(strides, shape.size + 1, read)
+        for r in range(lo, hi):
+            at, rest = row(table, 0, read), r
+            for axis in range(shape.size - 1, -1, -1):
+                at = moved(at, row(strides, axis, read), rest % shape[axis])
+                rest //= shape[axis]
+            one(at, along, staged, width, memory.ctypes.data, scalars.ctypes.data, r, labels, hot, losses)
+        return memory[0]  # alive until here
+
+    def rowwise(table, strides, shape, width, shares, scalars, labels, hot, losses):
+        rows = 1
+        for axis in range(shape.size):
+            rows *= shape[axis]
+        for share in prange(shares):
+            lo, hi = rows * share // shares, rows * (share + 1) // shares
+            if lo < hi:
+                some(table, strides, shape, width, lo, hi, scalars, labels, hot, losses)
+
+    return rowwise
+
+
+def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
+    """``one(at, along, staged, width, memory, scalars, r, labels, hot, losses)``: a row."""
+    measure, write, kind = _measure(function, dtype), _write(function, dtype), dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def unlabelled(at, along, staged, width, memory, scalars, r, labels, hot, losses):
+        measure(at, along, staged, width, memory, scalars)
+        write(at, along, staged, width, memory, scalars)
+
+    if not function.labelled:
+        return unlabelled
+    is_hard, loss_of = function.sums == 1, in_float64(cross_entropy_of_row)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def labelled(at, along, staged, width, memory, scalars, r, labels, hot, losses):
+        out, own, at_label, label = at[-1], 0.0, 0.0, 0
+        if labels != 0:
+            label, own = fetch(np.int64, (labels,), r)[0], fetch(np.float64, (hot,), r)[0]
+            if label < 0 or (own == 0.0 and is_hard):
+                for i in range(width):
+                    put(kind, (out + i * along[-1],), 0, kind(0.0))
+                put(np.float64, (losses,), r, 0.0)
+                return
+            at_label = np.float64(fetch(kind, (at[0] + label * along[0],), 0)[0])
+        measure(at, along, staged, width, memory, scalars)
+        weight = number(memory, WEIGHT) + own
+        put(np.float64, (memory,), WEIGHT, weight)
+        distance = at_label - number(memory, MAXIMUM)
+        loss = loss_of(number(memory, TOTAL), weight, number(memory, WEIGHED), own, distance)
+        put(np.float64, (losses,), r, loss)
+        write(at, along, staged, width, memory, scalars)
+        if labels != 0:
+            there = (out + label * along[-1],)
+            share = own * number(scalars, 0)
+            put(kind, there, 0, kind(np.float64(fetch(kind, there, 0)[0]) - share))
+
+    return labelled
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def number(memory, k):
+    """Number k of float64 numbers in memory."""
+    return fetch(np.float64, (memory,), k)[0]
+
+
+@functools.cache
+def in_float64(fn: Callable[..., Any]) -> Kernel:
+    """A scalar function for float64."""
+    made: Kernel = Specialized(fn, FLOAT64).dispatcher
+    return made
+
+
+def _measure(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
+    """``measure(at, along, staged, width, memory, scalars)``: a row's maximum and sums."""
+    stage, span, total = _stage(function, dtype), _span(function.term, dtype), _total(dtype)
+    copy_out, joined = _copied_out(dtype), _joined(function)
+    reads, sums, shifted, kept = len(function.reads), function.sums, function.shifted, function.kept
+    term, kind = pick(tuple(range(reads + sums))), dtype.type
+    columns, constants = (0,) * len(function.columns), len(function.scalars)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def measure(at, along, staged, width, memory, scalars):
+        blocks = -(-width // BLOCK)
+        parts = stage(at, along, staged, width, 0, memory)
+        for k in range(constants):
+            put(np.float64, (memory,), NUMBERS + shifted + k, number(scalars, k))
+        for b in range(blocks):
+            lo = b * BLOCK
+            n = min(BLOCK, width - lo)
+            if b > 0:
+                stage(at, along, staged, width, lo, memory)
+            block = listed(memory + 8 * COLUMNS, 0, columns)
+            if shifted:
+                largest = lane_maximum(kind, block[0], n)
+                put(np.float64, (parts,), b * (sums + 1) + sums, largest)
+                put(np.float64, (memory,), NUMBERS, largest if largest > -math.inf else 0.0)
+            span(term(block), n, memory + 8 * NUMBERS)
+            for j in range(sums):
+                put(np.float64, (parts,), b * (sums + 1) + j, total(block[reads + j], n))
+            if kept and blocks > 1:
+                copy_out(block[reads], at[-1] + lo * along[-1], along[-1], n)
+        joined(parts, blocks, memory)
+
+    return measure
+
+
+def _write(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
+    """``write(at, along, staged, width, memory, scalars)``: a row's result, after `measure`."""
+    stage, span = _stage(function, dtype), _span(function.result, dtype)
+    copy_in, copy_out = _copied_in(dtype), _copied_out(dtype)
+    reads, sums, kept, shifted = len(function.reads), function.sums, function.kept, function.shifted
+    result = pick(tuple(map(function.columns.index, function.result.columns)))
+    columns, constants = (0,) * len(function.columns), (0,) * len(function.scalars)
+    numbers_of, last = in_float64(function.numbers), len(function.columns) - 1
+    ratio_of, parts_at = _ratio_of(), 8 * PARTS + len(function.columns) * BLOCK * dtype.itemsize
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def write(at, along, staged, width, memory, scalars):
+        blocks, parts = -(-width // BLOCK), memory + parts_at
+        for b in range(blocks):
+            lo = b * BLOCK
+            n, out = min(BLOCK, width - lo), at[-1] + lo * along[-1]
+            if blocks > 1:
+                stage(at, along, staged, width, lo, memory)
+                if kept:
+                    copy_in(out, along[-1], n, fetch(np.int64, (memory,), COLUMNS + reads)[0])
+            maximum, total, weight = number(memory, MAXIMUM), number(memory, TOTAL), number(memory, WEIGHT)
+            ratio = ratio_of(number(parts, b * (sums + 1) + sums), maximum) if shifted else 1.0
+            made = numbers_of(ratio, maximum, total, weight, *numbers_at(np.float64, scalars, constants))
+            put_numbers(memory + 8 * NUMBERS, made)
+            if staged[-1] == 0:
+                put(np.int64, (memory,), COLUMNS + last, out)
+            block = listed(memory + 8 * COLUMNS, 0, columns)
+            span(result(block), n, memory + 8 * NUMBERS)
+            if staged[-1] != 0:
+                copy_out(block[last], out, along[-1], n)
+
+    return write
+
+
+def _joined(function: Rowwise) -> Kernel:
+    """``joined(parts, blocks, memory)``: a row's maximum and sums, of its blocks'."""
+    sums, shifted, ratio_of = function.sums, function.shifted, _ratio_of()
+    each = sums + 1
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def joined(parts, blocks, memory):
+        maximum = number(parts, sums) if shifted else 0.0
+        for b in range(1, blocks if shifted else 0):
+            own = number(parts, b * each + sums)
+            maximum = own if own > maximum else maximum
+        total = weight = weighed = 0.0
+        for b in range(blocks):
+            part = number(parts, b * each)
+            own = number(parts, b * each + sums) if shifted else 0.0
+            if shifted:
+                part *= ratio_of(own, maximum)
+            total = part if b == 0 else total + part
+            if sums == 3:
+                share, shift = number(parts, b * each + 1), own if own > -math.inf else 0.0
+                weight += share
+                weighed += number(parts, b * each + 2)
+                if share != 0.0 and shift != maximum:
+                    weighed += share * (shift - maximum)
+        put(np.float64, (memory,), MAXIMUM, maximum)
+        put(np.float64, (memory,), TOTAL, total)
+        put(np.float64, (memory,), WEIGHT, weight)
+        put(np.float64, (memory,), WEIGHED, weighed)
+
+    return joined
+
+
+@functools.cache
+def _ratio_of() -> Kernel:
+    """``ratio_of(own, maximum)``: e to their difference, and 1 where there is none, be they infinite."""
+    exp = in_float64(elementary.exp)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def ratio_of(own, maximum):
+        return 1.0 if own == maximum else exp(own - maximum)
+
+    return ratio_of
+
+
+# Blocks.
+
+
+def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+    """``span(addresses, n, numbers)`` over dense memory, of which no column is another."""
+    scalar, kind, count = scalar_of(function, dtype), dtype.type, like_scalars(function)
+    sources, targets = pickers(function)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def span(addresses, n, numbers):
+        stay_apart()
+        read, written = sources(addresses), targets(addresses)
+        constants = numbers_at(kind, numbers, count)
+        for i in range(n):
+            put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
+
+    return span
+
+
+def _stage(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
+    """``stage(at, along, staged, width, lo, memory)``: set where a block's columns are, all dense.
+
+    It returns the address of the blocks' sums.
+    """
+    reads, copy_in, columns = len(function.reads), _copied_in(dtype), len(function.columns)
+    first, nbytes = 8 * PARTS, BLOCK * dtype.itemsize
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def stage(at, along, staged, width, lo, memory):
+        n = min(BLOCK, width - lo)
+        for c in range(columns):
+            here = memory + first + c * nbytes
+            if c < reads:
+                there = at[c] + lo * along[c]
+                if staged[c] != 0:
+                    copy_in(there, along[c], n, here)
+                else:
+                    here = there
+            put(np.int64, (memory,), COLUMNS + c, here)
+        return memory + first + columns * nbytes
+
+    return stage
+
+
+@intrinsic
+def numbers_at(typing, dtype, address, like):
+    """The float64 numbers at an address as a tuple of ``dtype``, as long as ``like``."""
+    element, count = dtype.dtype, len(like)
+
+    def generate(context, builder, signature, args):
+        base = builder.inttoptr(args[1], ir.DoubleType().as_pointer())
+        items = [builder.load(builder.gep(base, [INT64(j)])) for j in range(count)]
+        items = [context.cast(builder, item, types.float64, element) for item in items]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(element, count)(dtype, address, like), generate
+
+
+@intrinsic
+def put_numbers(typing, address, values):
+    """Store a tuple of float64 numbers at an address."""
+
+    def generate(context, builder, signature, args):
+        base = builder.inttoptr(args[0], ir.DoubleType().as_pointer())
+        for j in range(len(values)):
+            builder.store(builder.extract_value(args[1], j), builder.gep(base, [INT64(j)]))
+        return context.get_dummy_value()
+
+    return types.void(address, values), generate
+
+
+@functools.cache
+def _copied_in(dtype: np.dtype[Any]) -> Kernel:
+    """``copied(source, stride, n, to)``: elements with a stride, to dense memory."""
+    kind, itemsize = dtype.type, dtype.itemsize
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def copied(source, stride, n, to):
+        stay_apart()
+        if stride == itemsize:
+            for i in range(n):
+                put(kind, (to,), i, fetch(kind, (source,), i))
+        else:
+            for i in range(n):
+                put(kind, (to,), i, fetch(kind, (source + i * stride,), 0))
+
+    return copied
+
+
+@functools.cache
+def _copied_out(dtype: np.dtype[Any]) -> Kernel:
+    """``copied(source, to, stride, n)``: the converse."""
+    kind, itemsize = dtype.type, dtype.itemsize
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def copied(source, to, stride, n):
+        stay_apart()
+        if stride == itemsize:
+            for i in range(n):
+                put(kind, (to,), i, fetch(kind, (source,), i))
+        else:
+            for i in range(n):
+                put(kind, (to + i * stride,), 0, fetch(kind, (source,), i))
+
+    return copied
+
+
+@functools.cache
+def _total(dtype: np.dtype[Any]) -> Kernel:
+    """``total(address, n)``: the sum of a block in scratch memory, in float64; it is filled up with -0.0."""
+    kind = dtype.type
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def total(address, n):
+        for i in range(n, -(-n // WIDE) * WIDE):
+            put(kind, (address,), i, kind(-0.0))
+        return lane_sum(kind, address, n)
+
+    return total
+
+
+@intrinsic
+def lane_sum(typing, dtype, address, n):
+    """Sum of n elements, `WIDE` at a time: element i in lane i modulo `LANES`, the lanes folded by halves.
+
+    What is between n and the next multiple of `WIDE` is added too.
+    """
+    element = dtype.dtype
+
+    def generate(context, builder, signature, args):
+        wide, zero = ir.VectorType(ir.DoubleType(), WIDE), ir.Constant(ir.DoubleType(), -0.0)
+        none = ir.Constant(wide, [zero] * WIDE)
+        sums = []
+        for first in range(0, LANES, WIDE):
+            slot = _variable(builder, none)
+            with _loop(builder, first, args[2], LANES) as i:
+                values = _vector_at(context, builder, element, args[1], i, WIDE)
+                values = values if element == types.float64 else builder.fpext(values, wide)
+                builder.store(builder.fadd(builder.load(slot), values), slot)
+            sums.append(builder.load(slot))
+        while len(sums) > 1:
+            half = len(sums) // 2
+            sums = [builder.fadd(*pair) for pair in zip(sums[:half], sums[half:], strict=True)]
+        return _folded(builder, sums[0], builder.fadd)
+
+    return types.float64(dtype, types.int64, types.int64), generate
+
+
+@intrinsic
+def lane_maximum(typing, dtype, address, n):
+    """The largest of n elements, the order of which does not matter; of nan and others, any of them."""
+    element = dtype.dtype
+
+    def generate(context, builder, signature, args):
+        def larger(x, y):
+            return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+        base, count = args[1], args[2]
+        least = _variable(builder, ir.Constant(context.get_data_type(element), -math.inf))
+        wide = builder.icmp_signed(">=", count, INT64(WIDE))
+        with builder.if_else(wide) as (many, few):
+            with many:  # the last vector overlaps the one before
+                last = builder.sub(count, INT64(WIDE))
+                slot = _variable(builder, _vector_at(context, builder, element, base, last, WIDE))
+                with _loop(builder, 0, last, WIDE) as i:
+                    values = _vector_at(context, builder, element, base, i, WIDE)
+                    builder.store(larger(values, builder.load(slot)), slot)
+                builder.store(_folded(builder, builder.load(slot), larger), least)
+            with few, _loop(builder, 0, count, 1) as i:
+                x = builder.load(_element_at(context, builder, element, base, i), align=1)
+                builder.store(larger(x, builder.load(least)), least)
+        return context.cast(builder, builder.load(least), element, types.float64)
+
+    return types.float64(dtype, types.int64, types.int64), generate
+
+
+def _variable(builder, value):
+    slot = stack_slot(builder, value.type)
+    builder.store(value, slot)
+    return slot
+
+
+@contextlib.contextmanager
+def _loop(builder, start, stop, step):
+    """A loop's index, from ``start`` by ``step`` while it is below ``stop``."""
+    index = _variable(builder, INT64(start))
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    i = builder.load(index)
+    builder.cbranch(builder.icmp_signed("<", i, stop), body, end)
+    builder.position_at_end(body)
+    yield i
+    builder.store(builder.add(i, INT64(step)), index)
+    builder.branch(head)
+    builder.position_at_end(end)
+
+
+def _vector_at(context, builder, element, base, i, count):
+    """That many elements from element i."""
+    there = _element_at(context, builder, element, base, i)
+    vector = ir.VectorType(context.get_data_type(element), count)
+    return builder.load(builder.bitcast(there, vector.as_pointer()), align=1)
+
+
+def _folded(builder, vector, combine):
+    """A vector's elements combined by halves: each with that half a vector further."""
+    count = vector.type.count
+    while count > 1:
+        count //= 2
+        halves = [
+            ir.Constant(ir.VectorType(ir.IntType(32), count), [*range(k, k + count)]) for k in (0, count)
+        ]
+        vector = combine(*(builder.shuffle_vector(vector, vector, half) for half in halves))
+    return builder.extract_element(vector, ir.IntType(32)(0))
+
+
+def _element_at(context, builder, element, base, i):
+    pointer = context.get_data_type(element).as_pointer()
+    return builder.gep(builder.inttoptr(base, pointer), [i])
+
+
+def run(
+    function: Rowwise,
+    arrays: Sequence[np.ndarray[Any, Any]],
+    axis: int,
+    scalars: np.ndarray[Any, np.dtype[np.float64]],
+    labels: np.ndarray[Any, Any] | None = None,
+    hot: np.ndarray[Any, Any] | None = None,
+    losses: np.ndarray[Any, Any] | None = None,
+) -> None:
+    """Run a function along an axis of host arrays, the last of which is the result and may be another."""
+    *_, out = arrays
+    shape = [n for k, n in enumerate(out.shape) if k != axis % out.ndim]
+    if not out.size:
+        return
+    strides = np.empty((len(shape) + 2, len(arrays)), np.int64)
+    for k, x in enumerate(arrays):
+        along = list(x.strides)
+        last = along.pop(axis)
+        strides[:-2, k], strides[-2, k] = along, last
+        strides[-1, k] = last != x.itemsize or (x is not out and same_elements(x, out))
+    traffic, rows = (
+        cost(function, out.dtype) * out.size,
+        [0 if x is None else address(x) for x in (labels, hot, losses)],
+    )
+    target = target_for(traffic)
+    table = np.array([[address(x) for x in arrays]], np.int64)
+    shares = threads.shares(target)
+    where = table, strides, np.array(shape, np.int64), out.shape[axis], shares, scalars, *rows
+    kernel(function, out.dtype, target)(*where)
