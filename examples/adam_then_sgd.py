@@ -71,20 +71,16 @@ class Network:
         self.params = self.weights + self.biases
 
     def forward(self, x):
-        """Every layer's input, and the logarithms of the probabilities."""
+        """Every layer's input, and the scores."""
         inputs = [x]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             inputs.append(gn.sigmoid(inputs[-1] @ weight + bias))
-        scores = inputs[-1] @ self.weights[-1] + self.biases[-1]
-        scores -= scores.max(axis=1, keepdims=True)  # so that exp cannot overflow
-        return inputs, scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return inputs, inputs[-1] @ self.weights[-1] + self.biases[-1]
 
     def gradients(self, x, labels):
         """Of the mean cross-entropy, in the order of the parameters."""
-        inputs, log_p = self.forward(x)
-        dz = np.exp(log_p)
-        dz[np.arange(len(labels)), labels] -= 1
-        dz /= len(labels)
+        inputs, scores = self.forward(x)
+        _, dz = gn.losses.softmax_cross_entropy(scores, labels)
         weights, biases = [], []
         for h, weight in zip(reversed(inputs), reversed(self.weights), strict=True):
             weights.insert(0, h.T @ dz)
@@ -95,9 +91,9 @@ class Network:
 
     def judge(self, x, labels):
         """The loss, and the share of digits that are read right."""
-        log_p = self.forward(x)[1]
-        loss = -log_p[np.arange(len(labels)), labels].mean()
-        return float(loss), float(np.mean(log_p.argmax(axis=1) == labels))
+        scores = self.forward(x)[1]
+        loss, _ = gn.losses.softmax_cross_entropy(scores, labels)
+        return loss, float(np.mean(scores.argmax(axis=1) == labels))
 
 
 def load_data(seed):

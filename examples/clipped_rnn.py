@@ -56,7 +56,7 @@ class Network:
         }
 
     def forward(self, text, h):
-        """The hidden state before every character and after the last, and the logarithms of the guesses.
+        """The hidden state before every character and after the last, and the guesses' scores.
 
         ``text`` holds numbers of characters, of shape (length, streams); ``h`` is the state before them.
         """
@@ -64,19 +64,13 @@ class Network:
         for x in p["Wx"][text] + p["b"]:
             x += states[-1] @ p["Wh"]
             states.append(gn.tanh(x, out=x))
-        scores = np.stack(states[1:]) @ p["Wy"] + p["by"]
-        scores -= scores.max(axis=-1, keepdims=True)  # so that exp cannot overflow
-        return np.stack(states), scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+        return np.stack(states), np.stack(states[1:]) @ p["Wy"] + p["by"]
 
     def loss_and_gradients(self, text, following, h):
         """Mean cross-entropy of the guesses, its gradients, and the state after the text."""
         p = self.params
-        h, log_p = self.forward(text, h)
-        true = (*np.indices(text.shape), following)
-        loss = -log_p[true].mean(dtype=np.float64)
-        dscores = np.exp(log_p)
-        dscores[true] -= 1.0
-        dscores /= text.size
+        h, scores = self.forward(text, h)
+        loss, dscores = gn.losses.softmax_cross_entropy(scores, following)
         dh = dscores @ p["Wy"].T
         for t in reversed(range(len(text))):  # dh[t] becomes the gradient in what tanh was taken of
             gn.tanh.backward(dh[t], None, y=h[t + 1], out=dh[t])
@@ -96,10 +90,10 @@ class Network:
         """Numbers of characters, drawn one after another as the network guesses them."""
         h, written = np.zeros((1, UNITS), np.float32), [start]
         for _ in range(length):
-            states, log_p = self.forward(np.array([written[-1:]]), h)
-            p = np.exp(log_p[0, 0], dtype=np.float64)
+            states, scores = self.forward(np.array([written[-1:]]), h)
+            p = gn.softmax(scores[0, 0].astype(np.float64))
             h = states[-1]
-            written.append(rng.choice(len(p), p=p / p.sum()))
+            written.append(rng.choice(len(p), p=p))
         return written
 
 

@@ -67,12 +67,7 @@ class Network:
     def loss_and_gradients(self, x, labels, rate=0.0, step=0):
         """Mean cross-entropy, and its gradients: those of the weights, then those of the biases."""
         inputs, sums = self.forward(x, rate, step)
-        rows = np.arange(len(labels))
-        scores = sums[-1] - sums[-1].max(axis=1, keepdims=True)  # so that exp cannot overflow
-        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        dz = np.exp(log_p)
-        dz[rows, labels] -= 1
-        dz /= len(labels)
+        loss, dz = gn.losses.softmax_cross_entropy(sums[-1], labels)
         weights, biases = [], []
         for layer in reversed(range(len(self.weights))):
             weights.insert(0, inputs[layer].T @ dz)
@@ -82,7 +77,7 @@ class Network:
                 if rate:  # the mask is computed again, from the same key
                     dh = self.kind.dropout.backward(dh, rate, (self.seed, layer - 1, step))
                 dz = self.kind.activation.backward(dh, sums[layer - 1])
-        return -log_p[rows, labels].mean(), weights + biases
+        return loss, weights + biases
 
     def accuracy(self, x, labels):
         """The share of rows whose highest score is that of the right digit."""

@@ -38,18 +38,16 @@ batches = gn.minibatches(x, targets, batch_size=32, rng=rng, drop_last=True)  # 
 
 
 def forward(x):
-    """The hidden layer before and after ReLU, and the logarithms of the digits' probabilities."""
+    """The hidden layer before and after ReLU, and the digits' scores."""
     z = x @ params["W1"] + params["b1"]
     h = gn.relu(z)
-    scores = h @ params["W2"] + params["b2"]
-    scores -= scores.max(axis=1, keepdims=True)  # so that exp cannot overflow
-    return z, h, scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return z, h, h @ params["W2"] + params["b2"]
 
 
 for epoch in range(1, epochs + 1):
     for images, digits in batches:
-        z, h, log_p = forward(images)
-        dscores = (np.exp(log_p) - digits) / len(images)  # of the mean cross-entropy
+        z, h, scores = forward(images)
+        _, dscores = gn.losses.softmax_cross_entropy(scores, digits)
         dz = gn.relu.backward(dscores @ params["W2"].T, z)
         optimizer.step(
             {
@@ -60,7 +58,7 @@ for epoch in range(1, epochs + 1):
             }
         )
     if epoch == 1 or epoch % 5 == 0 or epoch == epochs:
-        loss = -np.mean(np.sum(targets * forward(x)[2], axis=1))
+        loss, _ = gn.losses.softmax_cross_entropy(forward(x)[2], targets)
         print(f"epoch {epoch:3}  loss {loss:.5f}")
 
 accuracy = np.mean(forward(test_x)[2].argmax(axis=1) == test_labels)

@@ -117,7 +117,7 @@ class Network:
     def loss_and_gradients(self, x: Array, labels: Array) -> tuple[float, list[dict[str, Array]]]:
         """The loss of a batch, and its gradients in the structure of ``groups``."""
         inputs, sums = self.forward(x)
-        loss, dz = cross_entropy(sums[-1], labels)
+        loss, dz = gn.losses.softmax_cross_entropy(sums[-1], labels)
         return loss, self.backward(dz, inputs, sums)
 
     def accuracy(self, x: Array, labels: Array) -> float:
@@ -128,18 +128,6 @@ class Network:
     def _slope(self, k: int) -> tuple[Array, ...]:
         """Arguments of layer ``k``'s activation beside x: PReLU's slopes; none for other activations."""
         return (self.slopes[f"alpha{k}"],) if self.slopes else ()
-
-
-def cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
-    """Mean cross-entropy of the scores' softmax, and its gradient in the scores."""
-    rows = np.arange(len(labels))
-    shifted = scores - scores.max(axis=1, keepdims=True)  # the same softmax, and exp cannot overflow
-    exponentials = np.exp(shifted)
-    total = exponentials.sum(axis=1, keepdims=True)
-    loss = np.mean(np.log(total[:, 0]) - shifted[rows, labels])
-    gradient = exponentials / total
-    gradient[rows, labels] -= 1.0
-    return float(loss), gradient / len(labels)
 
 
 def load_data(seed: int) -> Data:

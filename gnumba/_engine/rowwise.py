@@ -9,7 +9,6 @@ threads for a GPU, and the same bits.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -461,10 +460,13 @@ def lane_sum(typing, dtype, address, n):
         sums = []
         for first in range(0, LANES, WIDE):
             slot = _variable(builder, none)
-            with _loop(builder, first, args[2], LANES) as i:
+
+            def add(i, slot=slot):
                 values = _vector_at(context, builder, element, args[1], i, WIDE)
                 values = values if element == types.float64 else builder.fpext(values, wide)
                 builder.store(builder.fadd(builder.load(slot), values), slot)
+
+            _loop(builder, first, args[2], LANES, add)
             sums.append(builder.load(slot))
         while len(sums) > 1:
             half = len(sums) // 2
@@ -483,20 +485,25 @@ def lane_maximum(typing, dtype, address, n):
         def larger(x, y):
             return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
+        def take(slot, x):
+            builder.store(larger(x, builder.load(slot)), slot)
+
+        def vector(i):
+            return _vector_at(context, builder, element, base, i, WIDE)
+
+        def one(i):
+            take(least, builder.load(_element_at(context, builder, element, base, i), align=1))
+
         base, count = args[1], args[2]
         least = _variable(builder, ir.Constant(context.get_data_type(element), -math.inf))
-        wide = builder.icmp_signed(">=", count, INT64(WIDE))
-        with builder.if_else(wide) as (many, few):
+        with builder.if_else(builder.icmp_signed(">=", count, INT64(WIDE))) as (many, few):
             with many:  # the last vector overlaps the one before
                 last = builder.sub(count, INT64(WIDE))
-                slot = _variable(builder, _vector_at(context, builder, element, base, last, WIDE))
-                with _loop(builder, 0, last, WIDE) as i:
-                    values = _vector_at(context, builder, element, base, i, WIDE)
-                    builder.store(larger(values, builder.load(slot)), slot)
+                slot = _variable(builder, vector(last))
+                _loop(builder, 0, last, WIDE, lambda i: take(slot, vector(i)))
                 builder.store(_folded(builder, builder.load(slot), larger), least)
-            with few, _loop(builder, 0, count, 1) as i:
-                x = builder.load(_element_at(context, builder, element, base, i), align=1)
-                builder.store(larger(x, builder.load(least)), least)
+            with few:
+                _loop(builder, 0, count, 1, one)
         return context.cast(builder, builder.load(least), element, types.float64)
 
     return types.float64(dtype, types.int64, types.int64), generate
@@ -508,9 +515,8 @@ def _variable(builder, value):
     return slot
 
 
-@contextlib.contextmanager
-def _loop(builder, start, stop, step):
-    """A loop's index, from ``start`` by ``step`` while it is below ``stop``."""
+def _loop(builder, start, stop, step, generate):
+    """``generate(i)`` for i from ``start`` by ``step`` while it is below ``stop``."""
     index = _variable(builder, INT64(start))
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     builder.branch(head)
@@ -518,7 +524,7 @@ def _loop(builder, start, stop, step):
     i = builder.load(index)
     builder.cbranch(builder.icmp_signed("<", i, stop), body, end)
     builder.position_at_end(body)
-    yield i
+    generate(i)
     builder.store(builder.add(i, INT64(step)), index)
     builder.branch(head)
     builder.position_at_end(end)
