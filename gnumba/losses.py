@@ -122,10 +122,10 @@ class Loss:
             function, views = function.onto("gradient", "prediction"), (y, *views[1:])
         else:
             views = (*views, y)
-        found = launch_flat(function, views, scalars) if y.ndim and y.size else False
+        found: Any = launch_flat(function, views, scalars) if y.ndim and y.size else False
         return found[1] if found and found[0] else None
 
-    def _read(self, arrays: Sequence[Any], named: dict[str, Any]) -> tuple[Any, Any, list[float]]:
+    def _read(self, arrays: Sequence[Any], named: dict[str, Any]) -> tuple[Any, ...]:
         """Prediction, target and hyperparameters of a call."""
         names = (*self._arrays, *self._hyper)
         if unknown := next((name for name in named if name not in names), None):
@@ -144,7 +144,7 @@ class Loss:
                 )
         if self.rule is rules.huber and not given["delta"] > 0.0:
             raise ValueError(f"huber: delta is {given['delta']}, expected a number above 0")
-        return (*map(given.__getitem__, self._arrays), [float(given[name]) for name in self._hyper])  # type: ignore[return-value]
+        return (*map(given.__getitem__, self._arrays), [float(given[name]) for name in self._hyper])
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -543,7 +543,8 @@ def as_labels(labels: Array) -> np.ndarray[Any, Any]:
     """Labels of any library in host memory, or a list of them, as NumPy's."""
     if hasattr(labels, "detach"):
         labels = labels.detach()
-    return numbers("labels", labels)
+    made: np.ndarray[Any, Any] = numbers("labels", labels)
+    return made
 
 
 def class_weights(weight: Array, x: Any, classes: int) -> np.ndarray[Any, Any] | None:

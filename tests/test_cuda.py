@@ -1207,3 +1207,25 @@ def test_as_many_scalars_as_a_rule_has(cuda):
     for p, g in ((here, np.ones(5)), (there, FakeArray(np.ones(5)))):
         gn.optimizer(many, p, **hyper).step(g)
     assert_same_bits(there.values, here)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["mse", "sigmoid_cross_entropy"])
+def test_losses_are_those_of_the_cpu_without_a_wait(name, dtype, cuda):
+    loss_of = getattr(gn.losses, name)
+    p, t = model(dtype, 0, ((33, 70),))[0], model(dtype, 1, ((33, 70),))[0]
+    here, gradient = loss_of(p, t)
+    cuda.forget()
+    there, away = loss_of(*on_device([p, t]))
+    assert not {"finish", "download", "copy"} & set(cuda.names())
+    assert_same_bits(host(away), gradient)
+    assert np.shape(there) == ()
+    assert float(host(there)) == here
+
+
+def test_row_functions_say_that_they_are_of_the_host():
+    x = on_device(model("float32", 0, ((3, 4),)))[0]
+    with pytest.raises(TypeError, match="host memory as yet"):
+        gn.softmax(x)
+    with pytest.raises(TypeError, match="host memory as yet"):
+        gn.losses.softmax_cross_entropy(x, [0, 1, 2])

@@ -67,7 +67,8 @@ def checked_axis(name: str, axis: Any, x: Array) -> int:
         raise TypeError(f"{name}: axis is {axis!r}, expected an int")
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{name}: axis is {axis}, expected one of an array of shape {x.shape}")
-    return int(axis) % x.ndim
+    made: int = axis % x.ndim
+    return made
 
 
 def apply_along(name: str, function: Rowwise, inputs: dict[str, Array], axis: int, out: Array) -> Any:
