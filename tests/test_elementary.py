@@ -22,6 +22,7 @@ from gnumba.elementary import (
     erf,
     erfc,
     exp,
+    exp_below,
     exp_plus,
     expm1,
     fma,
@@ -186,6 +187,22 @@ def test_accuracy_of_float32(function, bounds):
     is_large = abs(exact) >= float(info.max) * (1.0 + 2.0 ** -(info.nmant + 2))
     errors = np.where(is_large, np.where(y == np.sign(exact) * inf, 0.0, inf), errors)
     assert x[~(errors <= bounds[0])].tolist() == []  # nan too is worse
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_below_is_accurate_down_to_where_it_is_0(dtype):
+    edge = -87.0 if dtype is np.float32 else -708.0
+    x = np.concatenate([np.linspace(edge, 0.0, 3000), -np.geomspace(1e-9, 1.0, 500)]).astype(dtype)
+    y, info = compiled(exp_below)(x), np.finfo(dtype)
+    with mp.workprec(120):
+        assert (
+            max(error(b, mp.exp(mp.mpf(a)), info) for a, b in zip(x.tolist(), y.tolist(), strict=True)) <= 1.3
+        )
+    outside = compiled(exp_below)(np.array([np.nextafter(dtype(edge), dtype(-inf)), -inf, nan], dtype))
+    np.testing.assert_array_equal(outside, [0.0, 0.0, nan])
+    assert [exp_below(float(a)) for a in x[:50].astype(np.float64)] == compiled(exp_below)(
+        x[:50].astype(np.float64)
+    ).tolist()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
