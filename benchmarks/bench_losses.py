@@ -31,7 +31,7 @@ class Elementwise:
 
 
 class AlongRows:
-    """Time of softmax, of its backward pass, and of the cross-entropy with its gradient, over (rows, classes)."""
+    """Time of softmax, its backward pass, and the cross-entropy with its gradient, over (rows, classes)."""
 
     params = (CHOICES, SHAPES)
     param_names = ("target", "shape")

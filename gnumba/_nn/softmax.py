@@ -139,8 +139,8 @@ softmax = RowFunction(
     Notes
     -----
     Strengths: probabilities of classes; smooth. Weaknesses: saturates, so that for a loss the logits
-    themselves belong into `losses.softmax_cross_entropy`. For: attention, outputs. Results below the
-    smallest normal number are 0. Bridle 1990.
+    themselves belong into `losses.softmax_cross_entropy`. For: attention, outputs. Results below
+    e⁻⁸⁷, in float64 below e⁻⁷⁰⁸, are 0. Bridle 1990.
 
     Examples
     --------
