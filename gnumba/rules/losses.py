@@ -94,21 +94,21 @@ def kl_divergence_gradient(log_probabilities, targets):
     return where(log_probabilities != log_probabilities, log_probabilities, -targets)
 
 
-def soft_target(x, t, w, shift, slope, level, scale):
+def soft_target(x, t, w, shift, scale, slope, level):
     """An exponential, the weight of a class in a row, and that times the distance from the maximum."""
     weight = w * (slope * t + level)
     d = x - shift
     return exp_below(d), weight, where(weight == 0.0, 0.0, weight * d)
 
 
-def soft_gradient(e, t, w, factor, slope, level, scale):
+def soft_gradient(e, t, w, factor, scale, slope, level):
     """Probability times the row's weight, less the class's weight."""
     return e * factor - scale * (w * (slope * t + level))
 
 
-def soft_scalars(ratio, maximum, total, weight, slope, level, scale):
+def soft_scalars(ratio, maximum, total, weight, scale, slope, level):
     """The factor of a block's exponentials, and what the call was given."""
-    return scale * weight * ratio / total, slope, level, scale
+    return scale * weight * ratio / total, scale, slope, level
 
 
 def hard_target(x, shift, scale):
