@@ -380,7 +380,7 @@ hinge = Loss(
         """Strengths: leaves alone what is right by a margin. Weaknesses: no probabilities; not smooth.
     For: support vector machines, two classes. In [0, ∞). Cortes & Vapnik 1995.""",
         """>>> gn.losses.hinge(np.array([0.5, 2.0]), np.array([1.0, 1.0]))
-    (0.25, array([-0.5, -0. ]))""",
+    (0.25, array([-0.5,  0. ]))""",
     ),
 )
 
