@@ -217,7 +217,7 @@ def spread(name: str, x: Array, prediction: Any) -> Any:
 
 
 def divisor_of(name: str, reduction: str, count: int, what: str, x: Any) -> float:
-    """What the sum is divided by; ValueError for no reduction, and for the mean of nothing."""
+    """Divisor of the sum; ValueError for no reduction, and for the mean of nothing."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"{name}: reduction is {reduction!r}, expected one of {REDUCTIONS}")
     if reduction != "mean":
@@ -409,7 +409,7 @@ HARD = Rowwise(
     rules.hard_scalars,
     ("scale",),
     shifted=True,
-    labelled=True,
+    loss=rules.cross_entropy_of_row,
 )
 SOFT = Rowwise(
     E(rules.soft_target, ("x", "t", "w"), ("e", "weight", "weighed"), ("shift", "scale", "slope", "level")),
@@ -417,7 +417,7 @@ SOFT = Rowwise(
     rules.soft_scalars,
     ("scale", "slope", "level"),
     shifted=True,
-    labelled=True,
+    loss=rules.cross_entropy_of_row,
 )
 
 

@@ -352,7 +352,9 @@ def test_cross_entropy_is_that_of_pytorch(kind, weighted, smoothing, shape, dtyp
             x, labels, weight=weight, label_smoothing=smoothing, ignore=ignore, axis=axis, reduction=reduction
         )
         assert gradient.dtype == dtype
-        np.testing.assert_allclose(found, loss.detach().numpy(), rtol=few)
+        np.testing.assert_allclose(
+            found, loss.detach().numpy(), rtol=few, atol=few
+        )  # PyTorch's cancels near 0
         wanted = at.grad.numpy()
         np.testing.assert_allclose(gradient, wanted, rtol=few, atol=few * np.abs(wanted).max())
         over = x.copy()

@@ -21,7 +21,6 @@ from numba import prange, types
 
 from .. import elementary
 from .._rule import Elementwise
-from ..rules.losses import cross_entropy_of_row
 from . import threads
 from .checks import same_elements
 from .compile.cache import own_symbol
@@ -59,8 +58,9 @@ class Rowwise:
         Whether the term takes a maximum from the first column, so that no exponential overflows. The sum of
         its first output is then of terms relative to the row's maximum; a second and third output are weights
         and what they weigh, which is relative to the maximum too.
-    labelled : bool
-        Whether each row has a label, the weight of that element beside the others', and a loss.
+    loss : callable, optional
+        For rows with a label: a row's loss, in float64, of (its sum, its weight, what is weighed, the label's
+        share of the weight, the label's distance from the maximum).
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Rowwise:
         scalars: tuple[str, ...] = (),
         *,
         shifted: bool = False,
-        labelled: bool = False,
+        loss: Callable[..., float] | None = None,
     ) -> None:
         self.name = result.name
         self.term, self.result, self.numbers, self.scalars = term, result, numbers, scalars
-        self.shifted, self.labelled = shifted, labelled
+        self.shifted, self.loss = shifted, loss
         self.reads = term.reads
         self.sums = len(term.writes)
         self.kept = term.writes[0] in result.reads
@@ -159,9 +159,9 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
         measure(at, along, staged, width, memory, scalars)
         write(at, along, staged, width, memory, scalars)
 
-    if not function.labelled:
+    if function.loss is None:
         return unlabelled
-    is_hard, loss_of = function.sums == 1, in_float64(cross_entropy_of_row)
+    is_hard, loss_of = function.sums == 1, in_float64(function.loss)
 
     @numba.njit(**OPTIONS)
     @own_symbol
