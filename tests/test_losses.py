@@ -375,9 +375,7 @@ def test_cross_entropy_in_any_layout(layout, dtype):
         found = gn.losses.softmax_cross_entropy(x, labels, label_smoothing=smoothing)
         assert found[0] == wanted[0]
         assert_same_bits(found[1], wanted[1])
-        made = gn.losses.softmax_cross_entropy(
-            torch.tensor(x), torch.tensor(labels), label_smoothing=smoothing
-        )
+        made = gn.losses.softmax_cross_entropy(tensor(x), tensor(labels), label_smoothing=smoothing)
         assert made[0] == wanted[0]
         assert_same_bits(made[1].numpy(), wanted[1])
 
