@@ -15,6 +15,7 @@ from ._engine.arrays import checked_dtype
 from ._engine.compile import cache, kernel, numba_private
 from ._engine.compile.snapshot import current
 from ._engine.compile.ufunc import TARGETS
+from ._engine.storage import alike
 from ._nn.activation import Activation
 from ._nn.dropout import Dropout
 from ._optim.optimizer import Optimizer
@@ -107,8 +108,8 @@ def inspect(
     if kernel.checked_target(target, TARGETS) != "cuda":
         target = threads.usable(target)
         if function.normed:
-            return normed.inspect(function, made, target)
-        return host.inspect(function, made, target, flat=flat)
+            return normed.inspect(function, alike(function, made), target)
+        return host.inspect(function, alike(function, made), target, flat=flat)
     from ._engine.cuda import report
 
     return report.inspected(function, made, flat, cc)
@@ -157,10 +158,10 @@ def kernels(thing: Any, dtype: Any = "float32", target: str | None = None) -> li
     targets = dict.fromkeys(map(threads.usable, asked))
     if not flat:
         makers = [(make, f) for f in functions for make in normed.makers(f)]
-        sweeps = [functools.partial(make, f, made, each) for make, f in makers for each in targets]
+        sweeps = [functools.partial(make, f, alike(f, made), each) for make, f in makers for each in targets]
         return [*sweeps, binding.binder]
     flats = {"cpu": host.flat, "parallel": host.shared_flat}
-    return [functools.partial(flats[each], f, made) for f in functions for each in targets]
+    return [functools.partial(flats[each], f, alike(f, made)) for f in functions for each in targets]
 
 
 def _function(thing: Any) -> Elementwise:

@@ -13,6 +13,7 @@ from ._engine import checks
 from ._engine.arrays import as_view
 from ._engine.libraries import has_version
 from ._engine.place import place_of
+from ._engine.storage import storage_of
 from ._engine.table import Row, Table
 from ._engine.view import layout
 from ._rule import Elementwise
@@ -194,10 +195,10 @@ class Params:
     def tables(
         self, function: Elementwise, columns: Sequence[Sequence[Any]], cohorts: Sequence[Hashable] = ()
     ) -> list[tuple[Table, list[Parameter]]]:
-        """Tables of rows (p, *columns of p): one a dtype, a place and a cohort, and whose rows they are."""
+        """Tables of rows (p, *columns of p): one a storage, a place and a cohort, and whose rows they are."""
         members: dict[Hashable, list[Parameter]] = {}
         for p in self._all:
-            key = (*cohorts[p.index : p.index + 1], p.dtype, p.place)
+            key = (*cohorts[p.index : p.index + 1], p.storage, p.place)
             members.setdefault(key, []).append(p)
         return [
             (Table(function, [self._row(p, columns) for p in chosen]), chosen) for chosen in members.values()
@@ -225,7 +226,7 @@ class Parameter:
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""
         self.array: Any = array
-        self.dtype, self.place = array.dtype, place_of(array)
+        self.storage, self.place = storage_of(array), place_of(array)
         self.layout = layout(array)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import gnumba as gn
 from gnumba._engine import grid, normed_grid, sums
 from gnumba._engine.cuda import compiler as device
 from gnumba._engine.cuda import driver
+from gnumba._engine.storage import OF_DTYPE, alike
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
 
@@ -42,8 +43,8 @@ def shown(body, arch):
 def kernel_of(function, dtype):
     """The kernel that runs over dense arrays."""
     if not function.scaled:
-        return grid.flat(function, dtype)
-    return (normed_grid.sweep if function.normed else grid.sweep)(function, dtype)
+        return grid.flat(function, alike(function, dtype))
+    return (normed_grid.sweep if function.normed else grid.sweep)(function, alike(function, dtype))
 
 
 def computed_in_double(counts):
@@ -74,9 +75,9 @@ def test_float64_kernels_spill_nothing(function):
 def test_nothing_is_contracted(name):
     """A rule's products and sums are rounded separately, as on a CPU."""
     function = cases.FUNCTIONS[name]
-    counts, _, _ = shown(grid.sweep(function, FLOAT32), "sm_90")
+    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT32)), "sm_90")
     assert not any(each.startswith("FFMA") for each in counts)
-    counts, _, _ = shown(grid.sweep(function, FLOAT64), "sm_90")
+    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT64)), "sm_90")
     assert not any(each.startswith("DFMA") for each in counts)
 
 
@@ -86,21 +87,21 @@ def test_an_fma_is_one():
         "p − lr·g, rounded once."
         return gn.elementary.fma(-lr, g, p)
 
-    counts, _, _ = shown(grid.sweep(fused._kernel, FLOAT32), "sm_90")
+    counts, _, _ = shown(grid.sweep(fused._kernel, alike(fused._kernel, FLOAT32)), "sm_90")
     assert any(each.startswith("FFMA") for each in counts)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(make(dtype), id=f"{make.__name__}-{dtype}")
+        pytest.param(make(OF_DTYPE[dtype]), id=f"{make.__name__}-{dtype}")
         for make in SUMS
         for dtype in (FLOAT32, FLOAT64)
     ]
-    + [pytest.param(sums.summed(gn.prelu._summed, FLOAT32), id="summed")]
-    + [pytest.param(grid.walk(gn.rules.adam._kernel, FLOAT32), id="walk")]
+    + [pytest.param(sums.summed(gn.prelu._summed, alike(gn.prelu._summed, FLOAT32)), id="summed")]
+    + [pytest.param(grid.walk(gn.rules.adam._kernel, alike(gn.rules.adam._kernel, FLOAT32)), id="walk")]
     + [
-        pytest.param(make(trust._kernel, dtype), id=f"{make.__name__}-of-norms-{dtype}")
+        pytest.param(make(trust._kernel, alike(trust._kernel, dtype)), id=f"{make.__name__}-of-norms-{dtype}")
         for make in dict.fromkeys((*normed_grid.BODIES, *normed_grid.BODIES_WITH_GAPS))
         for dtype in (FLOAT32, FLOAT64)
     ],
@@ -111,7 +112,10 @@ def test_sums_and_walks_spill_nothing(body):
     assert registers <= 128
 
 
-@pytest.mark.parametrize("body", [sums.squares(FLOAT32), sums.strided_squares(FLOAT64), sums.total(FLOAT32)])
+@pytest.mark.parametrize(
+    "body",
+    [sums.squares(OF_DTYPE[FLOAT32]), sums.strided_squares(OF_DTYPE[FLOAT64]), sums.total(OF_DTYPE[FLOAT32])],
+)
 def test_blocks_of_a_sum_wait_for_one_another(body):
     """The ticket is an atomic addition with a fence on either side: release and acquire."""
     sass = device.disassembled(device.cubin(body, "sm_90").code, "-sass")
@@ -191,12 +195,11 @@ from gnumba._engine.cuda import compiler as device
 if sys.argv[2] == "kept":
     device._compiled = None
 gn.precompile(gn.sigmoid, target="cuda")
-device.cubin(device_body(), sys.argv[1])
-""".replace(
-        "device_body()",
-        "__import__('gnumba._engine.grid')._engine.grid.sweep("
-        "gn.rules.sgd._kernel, __import__('numpy').dtype('f4'))",
-    )
+import numpy as np
+from gnumba._engine import grid, storage
+body = grid.sweep(gn.rules.sgd._kernel, storage.alike(gn.rules.sgd._kernel, np.dtype("float32")))
+device.cubin(body, sys.argv[1])
+"""
     environment = os.environ | {
         "GNUMBA_CACHE_DIR": str(tmp_path),
         "PYTHONPATH": str(Path(gn.__file__).parents[1]),

@@ -179,11 +179,12 @@ def test_large_arrays_go_parallel_to_the_same_mask():
 def test_positions_beyond_32_bits(first, dtype):
     """A sweep over sixteen elements that stand there, at an address which says so."""
     from gnumba._engine import host
+    from gnumba._engine.storage import OF_DTYPE
 
     x = np.ones(16, dtype)
     threshold, words, (scale,) = gn.dropout._read(0.5, KEY)
     start = x.ctypes.data - first * x.itemsize
-    kernel = host.sweep(gn.dropout._kernel.onto("y", "x"), dtype, "cpu")
+    kernel = host.sweep(gn.dropout._kernel.onto("y", "x"), (OF_DTYPE[dtype],), "cpu")
     pieces, shares = np.array([[0, first, first + 16]]), np.array([0, 1])
     kernel(np.array([[start]]), pieces, shares, np.array([threshold, scale, *words], np.float64))
     np.testing.assert_array_equal(x == 0.0, reference.dropped(first + np.arange(16), 0.5, *KEY))
@@ -555,11 +556,11 @@ def test_float32_kernel_is_simd(inspected):
 def test_bits_are_reckoned_as_dear_as_an_exponential(dtype):
     """So that all cores work from a quarter of the size on."""
     from gnumba._engine import host
+    from gnumba._engine.storage import alike
 
     for act in BOTH:
-        assert [host.cost(function, dtype) for function in act._functions] == [
-            host.cost(gn.sigmoid._kernel, dtype)
-        ] * 2
+        costs = [host.cost(function, alike(function, dtype)) for function in act._functions]
+        assert costs == [host.cost(gn.sigmoid._kernel, alike(gn.sigmoid._kernel, dtype))] * 2
 
 
 def test_precompile_compiles_what_a_loop_needs():

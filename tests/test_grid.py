@@ -14,6 +14,7 @@ from gnumba._engine.compile import primitives
 from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
 from gnumba._engine.launch import launch
 from gnumba._engine.place import HOST
+from gnumba._engine.storage import OF_DTYPE, alike, storage_of, storages_of
 from gnumba._engine.table import BLOCK, Table, address, by_lines
 
 FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.SHAPED.items()]
@@ -54,9 +55,9 @@ def typed(scalars, dtype):
 
 def run_sweep(table, scalars, blocks=3, control=0):
     pieces = np.ascontiguousarray(table.blocks)
-    kernel = grid.native(grid.sweep(table.function, table.dtype))
+    kernel = grid.native(grid.sweep(table.function, table.storages))
     numbers = table.addresses.ctypes.data, pieces.ctypes.data, len(pieces), control
-    kernel(blocks, *numbers, typed(scalars, table.dtype))
+    kernel(blocks, *numbers, typed(scalars, table.computed))
 
 
 def launch_here(table, scalars):
@@ -126,7 +127,7 @@ def test_flat_rows(function, dtype):
         (row,), scalars = rows_for(function, dtype, [10_001], [offset])
         (expected,) = copied([row])
         launch_here(Table(function, [expected]), scalars)
-        kernel = grid.native(grid.flat(function, dtype))
+        kernel = grid.native(grid.flat(function, storages_of(row)))
         kernel(2, tuple(map(address, row)), row[0].size, typed(scalars, dtype))
         assert_same_rows([row], [expected])
 
@@ -142,7 +143,7 @@ def test_walks(made, layout, dtype):
     shape, strides = by_lines(row, function.indexed)
     table = np.array([address(a) for a in row])
     where = (table.ctypes.data, shape.ctypes.data, strides.ctypes.data, shape.size, row[0].size, 0)
-    grid.native(grid.walk(function, dtype))(3, *where, typed(scalars, dtype))
+    grid.native(grid.walk(function, storages_of(row)))(3, *where, typed(scalars, dtype))
     assert_same_rows([row], [expected])
 
 
@@ -165,7 +166,7 @@ class Norms:
         table = Table(gn.rules.heavy_ball._kernel, [(x, x, x)])
         pieces = np.ascontiguousarray(table.blocks)
         scratch = np.full(3 * len(pieces) + 1, np.nan)
-        grid.native(sums.squares(x.dtype))(
+        grid.native(sums.squares(storage_of(x)))(
             self.blocks, table.addresses.ctypes.data, 3, 1, pieces.ctypes.data, len(pieces),
             *self._rest(scratch, slot),
         )  # fmt: skip
@@ -173,7 +174,7 @@ class Norms:
     def take_strided(self, x, slot=0):
         shape, strides = by_lines((x,))
         scratch = np.full(3 * (x.size // BLOCK + 1), np.nan)
-        grid.native(sums.strided_squares(x.dtype))(
+        grid.native(sums.strided_squares(storage_of(x)))(
             self.blocks, address(x), shape.ctypes.data, strides.ctypes.data, shape.size, x.size,
             *self._rest(scratch, slot),
         )  # fmt: skip
@@ -277,10 +278,10 @@ def test_sums_have_the_bits_of_the_cpu(size, dtype):
     dy, x = rng.standard_normal((2, size)).astype(dtype)
     scratch, counter, result = np.zeros(size // 2048 + 1), np.zeros(1, np.int64), np.zeros(1)
     rest = size, scratch.ctypes.data, counter.ctypes.data, result.ctypes.data
-    grid.native(sums.total(dtype))(3, address(x), *rest)
+    grid.native(sums.total(OF_DTYPE[dtype]))(3, address(x), *rest)
     assert result[0] == HOST.total(x)
     dx = np.empty_like(x)
-    summed = grid.native(sums.summed(gn.prelu._summed, dtype))
+    summed = grid.native(sums.summed(gn.prelu._summed, alike(gn.prelu._summed, dtype)))
     summed(3, tuple(map(address, (dy, x, dx))), *rest, (dtype.type(0.25),))
     expected, share = gn.prelu.backward(dy, x, 0.25)
     assert_same_bits(dx, expected)
@@ -293,7 +294,7 @@ def test_sums_along_axes(dtype):
     out = np.empty(3, dtype)
     axes = np.array([(x.shape[k], x.strides[k]) for k in (1, 0, 2)])
     at = axes.ctypes.data
-    grid.native(sums.along(dtype))(2, address(x), at, 1, 3, at + 16, 2, 2800, address(out))
+    grid.native(sums.along(OF_DTYPE[dtype]))(2, address(x), at, 1, 3, at + 16, 2, 2800, address(out))
     np.testing.assert_allclose(out, x.sum((0, 2), dtype=np.float64), rtol=8 * np.finfo(dtype).eps)
 
 
@@ -302,7 +303,7 @@ def test_rows_that_are_named_more_than_once(dtype):
     values = rng.standard_normal((6, 5)).astype(dtype)
     order, starts, out = np.array([4, 0, 3, 5, 1, 2]), np.array([0, 1, 4, 6]), np.empty((3, 5), dtype)
     where = address(values), address(order), address(starts), 3, 5, address(out)
-    grid.native(sums.gathered(dtype))(2, *where)
+    grid.native(sums.gathered(OF_DTYPE[dtype]))(2, *where)
     assert_same_bits(out, np.add.reduceat(values[order].astype(np.float64), starts[:-1]).astype(dtype))
 
 
@@ -314,7 +315,10 @@ def test_intrinsics_serve_two_compilers():
         for name, made in vars(module).items()
         if isinstance(made, _Intrinsic)
     }
-    assert {"fetch", "put", "fetch_lanes", "fma"} <= set(makers)
+    assert {"get", "put", "moved", "fma"} <= set(makers)
+    row = storages_of([np.empty(0), np.empty(0)])
+    for make in (memory.loader, memory.storer, lanes.lane_loader, lanes.lane_storer):
+        makers[make.__name__] = make(row, (0, 1))
     for name, made in makers.items():
         assert hasattr(made._defn, "__wrapped__"), name
     pair = types.UniTuple(types.int64, 2)

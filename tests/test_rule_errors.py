@@ -14,6 +14,7 @@ from without_numba import needs
 
 import gnumba as gn
 from gnumba._engine import grid
+from gnumba._engine.storage import alike
 
 # By what is wrong: a function `value` whose faulty line ends in "# here", words of the sentence, and
 # whether it is the compiler that finds it.
@@ -148,11 +149,11 @@ def test_fault_in_a_function(fault, users):
 def test_fault_that_a_gpu_s_kernel_would_have(dtype, users):
     """It is looked for on this CPU, before the GPU's compiler is asked."""
     module = users("def value(x):\n    return x + 'a'" + USERS)
-    body = grid.sweep(module.pull._kernel, np.dtype(dtype))
+    body = grid.sweep(module.pull._kernel, alike(module.pull._kernel, np.dtype(dtype)))
     refused(body.approve, "rule 'pull'", f"add({dtype}", "line 2")
     module = users("def value(x):\n    return x, x\n" + USERS.replace("p - lr * ", ""))
-    broken = grid.sweep(module.pull._kernel, np.dtype(dtype))
-    refused(broken.approve, "rule 'pull'", "returns 2 values", "1 number: p")
+    body = grid.sweep(module.pull._kernel, alike(module.pull._kernel, np.dtype(dtype)))
+    refused(body.approve, "rule 'pull'", "returns 2 values", "1 number: p")
 
 
 RESULTS = {"None": "None", "2 values": "(value, value)", "complex128": "value * 1j", "list": "[value]"}
@@ -312,7 +313,7 @@ def test_lambdas():
     rule = gn.rule(lambda p, g, _m, /, lr: (p - lr * g, _m))
     assert rule.ufuncs()[0](1.0, 1.0, 0.0, 0.5) == 0.5
     assert gn.activation(derivative=lambda x: 1.0 * x)(lambda x: 2.0 * x).ufunc()(1.5) == 3.0
-    assert grid.sweep(rule._kernel, np.dtype("float64")).name.isidentifier()
+    assert grid.sweep(rule._kernel, alike(rule._kernel, np.dtype("float64"))).name.isidentifier()
 
 
 # Attributes and copies.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
+from .storage import OF_DTYPE
 from .view import View, geometry_at
 
 Array = Any  # NumPy's, or a View
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def checked_dtype(dtype: Any) -> np.dtype[Any]:
@@ -24,7 +24,7 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
         made = np.dtype(str(dtype).removeprefix("torch.") if library_of(dtype) == "torch" else dtype)
     except TypeError:
         made = np.dtype(object)
-    if made not in DTYPES:
+    if made not in OF_DTYPE:
         raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
     return made
 
@@ -160,7 +160,7 @@ def read_interface(x: Any) -> tuple[Any, ...]:
 
 
 def _check_dtype(name: str, x: Array) -> Array:
-    if x.dtype not in DTYPES:
+    if x.dtype not in OF_DTYPE:
         raise TypeError(f"{name} has dtype {x.dtype}, expected float32 or float64")
     if not x.dtype.isnative:
         raise TypeError(f"{name} has byte-swapped dtype {x.dtype.str}, expected the machine's own order")

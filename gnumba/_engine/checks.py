@@ -89,16 +89,21 @@ def _advice(x: Any) -> str:
 def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
     """The gradient of ``parameter`` as an array of its shape and dtype."""
     g = as_view(f"gradient of {name}", gradient)
-    check_together({f"parameter {name}": parameter, f"gradient of {name}": g})
-    if g.dtype != parameter.dtype:
-        raise TypeError(
-            f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"
-        )
+    check_kept_alike(name, g, parameter)
     if g.shape != parameter.shape:
         raise ValueError(
             f"gradient of {name} has shape {g.shape}, expected its parameter's, {parameter.shape}"
         )
     return g
+
+
+def check_kept_alike(name: str, g: Array, parameter: Array) -> None:
+    """TypeError unless a gradient's elements are where and as its parameter's are."""
+    check_together({f"parameter {name}": parameter, f"gradient of {name}": g})
+    if g.dtype != parameter.dtype:
+        raise TypeError(
+            f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"
+        )
 
 
 class Updated:

@@ -8,10 +8,10 @@ import numpy as np
 
 from .._rule import Elementwise
 from . import host, objects, targets, threads
-from .arrays import DTYPES
 from .compile.kernel import Kernel
 from .host import DONE, TOO_LARGE, UNFIT
 from .place import Scalars
+from .storage import OF_DTYPE, alike
 
 
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:
@@ -27,7 +27,7 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
     if kernel is None:
         if not arrays[0].flags.forc:
             return False  # before a kernel is made to say so
-        kernel = kernels[function] = host.flat(function, arrays[0].dtype)
+        kernel = kernels[function] = host.flat(function, alike(function, arrays[0].dtype))
     result = kernel(id(arrays), model, targets.one_core_below(), scalars)
     if result == DONE:
         return True
@@ -42,12 +42,12 @@ def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars
 
 def _on_all_cores(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:
     """Run a function on all cores, over arrays that are checked and too large for one core."""
-    kernel = host.shared_flat(function, arrays[0].dtype)
+    kernel = host.shared_flat(function, alike(function, arrays[0].dtype))
     return kernel(id(arrays), threads.shares("parallel"), scalars)
 
 
 # By dtype: the id of an array of it, and the kernels that there are.
-_MODELS = [np.empty(0, dtype) for dtype in DTYPES]
+_MODELS = [np.empty(0, dtype) for dtype in OF_DTYPE]
 _SHORT: dict[Any, tuple[int, dict[Elementwise, Kernel]]] = (
     {model.dtype: (id(model), {}) for model in _MODELS} if objects.READABLE else {}
 )

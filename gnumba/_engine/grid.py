@@ -20,18 +20,20 @@ from .compile import explain
 from .compile.cache import own_symbol
 from .compile.kernel import (
     Kernel,
+    columns_of,
     compiled,
+    element_of,
     explaining,
     indexer,
     like_scalars,
-    pickers,
     scalar_of,
     specialized,
 )
 from .compile.specialize import OPTIONS, refuse_widening
 from .factor import FACTORS, GO
-from .lanes import count_of, differing, ending, fetch_lanes, first, listed, put_lanes
-from .memory import fetch, moved, put
+from .lanes import count_of, ending, first, lane_loader, lane_storer, listed, phases
+from .memory import get, moved
+from .storage import Storages, computed, names_of
 
 THREADS = 256
 CHUNK = 4096  # elements of a piece of work: 4 accesses a thread in float32
@@ -42,7 +44,7 @@ WHOLE = types.int64
 class Body:
     """A kernel's Python source ``source(block, blocks, rank, size, *arguments)`` and their types.
 
-    A function's scalars are one tuple of the arrays' dtype, the last argument.
+    A function's scalars are one tuple of the dtype computed in, the last argument.
     """
 
     def __init__(
@@ -74,22 +76,22 @@ def native(body: Body) -> Kernel:
 
 
 @functools.cache
-def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def sweep(function: Elementwise, storages: Storages) -> Body:
     """The function over the dense rows of a table: (table, pieces, count, control, scalars).
 
     ``table`` is the address of the rows' addresses, ``pieces`` that of ``count`` rows (k, lo, hi).
     ``control``, if not 0, is the address of the float64 numbers that `sums` writes: where go is 0.0 nothing
-    is done; the factors for this dtype take the place of the last two scalars of a function with ``scaled``.
+    is done; the factors for that dtype take the place of the last two scalars of a function with ``scaled``.
     """
     span, numbers, factored = (
-        inner_loop(function, dtype),
+        inner_loop(function, storages),
         like_scalars(function),
-        factored_by(function, dtype),
+        factored_by(function, storages),
     )
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         piece = block  # no range() here and below: its length takes a division, half of such a kernel's code
@@ -100,13 +102,13 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 span(at, lo, hi, rank, size, constants)
             piece += blocks
 
-    return body_of(function, dtype, sweep, (WHOLE,) * 4)
+    return body_of(function, storages, sweep, (WHOLE,) * 4)
 
 
 @functools.cache
-def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def flat(function: Elementwise, storages: Storages) -> Body:
     """The function over one row of dense arrays: (addresses, count, scalars)."""
-    span, numbers = inner_loop(function, dtype), like_scalars(function)
+    span, numbers = inner_loop(function, storages), like_scalars(function)
 
     def flat(block, blocks, rank, size, addresses, count, scalars):
         constants = first(scalars, numbers)
@@ -115,66 +117,69 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> Body:
             span(addresses, lo, min(count, lo + CHUNK), rank, size, constants)
             lo += blocks * CHUNK
 
-    return body_of(function, dtype, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
+    return body_of(function, storages, flat, (types.UniTuple(WHOLE, len(function.columns)), WHOLE))
 
 
 @functools.cache
-def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def walk(function: Elementwise, storages: Storages) -> Body:
     """The function over one row of arrays with any strides.
 
     (table, shape, strides, axes, count, control, scalars): addresses of the columns' addresses, of the
     shape, and of strides[axis, column] in bytes.
     """
-    scalar, kind, index = scalar_of(function, dtype), dtype.type, indexer(function)
-    sources, targets = pickers(function)
-    numbers, factored = like_scalars(function), factored_by(function, dtype)
+    element, numbers, factored = (
+        element_of(function, storages),
+        like_scalars(function),
+        factored_by(function, storages),
+    )
     columns = (0,) * len(function.columns)
 
     def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         for i in range(block * size + rank, count, blocks * size):
             at, rest = listed(table, 0, columns), i
             for axis in range(axes - 1, -1, -1):
-                n = fetch(np.int64, (shape,), axis)[0]
+                n = get(np.int64, shape, axis)
                 at = moved(at, listed(strides, axis, columns), rest % n)
                 rest //= n
-            put(kind, targets(at), 0, scalar(*index((i,)), *fetch(kind, sources(at), 0), *constants))
+            element(at, 0, i, constants)
 
-    return body_of(function, dtype, walk, (WHOLE,) * 6)
+    return body_of(function, storages, walk, (WHOLE,) * 6)
 
 
-def scalars_type(function: Elementwise, dtype: np.dtype[Any]) -> types.Type:
+def scalars_type(function: Elementwise, storages: Storages) -> types.Type:
     """The last argument: as many numbers as the function's loops take, and one where it takes none."""
-    return types.UniTuple(numba.from_dtype(dtype), max(1, len(like_scalars(function))))
+    return types.UniTuple(numba.from_dtype(computed(storages)), max(1, len(like_scalars(function))))
 
 
-def body_of(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
+def body_of(function: Elementwise, storages: Storages, source: Any, arguments: tuple[Any, ...]) -> Body:
     return Body(
-        f"{function.symbol}_{source.__name__}_{dtype.name}",
+        f"{function.symbol}_{source.__name__}_{names_of(storages)}",
         source,
-        (*arguments, scalars_type(function, dtype)),
-        functools.partial(approve, function, dtype),
+        (*arguments, scalars_type(function, storages)),
+        functools.partial(approve, function, storages),
     )
 
 
-def approve(function: Elementwise, dtype: np.dtype[Any]) -> None:
+def approve(function: Elementwise, storages: Storages) -> None:
     """TypeError if the function does not compile, or widens float32; seen on this CPU."""
-    made = specialized(function, dtype)
+    made = specialized(function, computed(storages))
     with explaining(function):
         explain.check(function, made)
     refuse_widening(function.title, made)
 
 
-def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def inner_loop(function: Elementwise, storages: Storages) -> Kernel:
     """``span(addresses, lo, hi, rank, size, constants)``: a thread's part of one piece of dense memory.
 
     16 bytes at a time where one alignment serves all arrays; what is before and after these one by one.
     """
-    scalar, kind, index = scalar_of(function, dtype), dtype.type, indexer(function)
-    sources, targets = pickers(function)
-    itemsize, lanes = dtype.itemsize, count_of(dtype)
+    scalar, index = scalar_of(function, computed(storages)), indexer(function)
+    kept, reads, writes = columns_of(function, storages)
+    load, store, phase = lane_loader(kept, reads), lane_storer(kept, writes), phases(kept)
+    element, itemsize, lanes = element_of(function, storages), computed(storages).itemsize, count_of(kept)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -186,21 +191,20 @@ def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     @numba.njit(**OPTIONS)
     @own_symbol
     def span(addresses, lo, hi, rank, size, constants):
-        read, written = sources(addresses), targets(addresses)
-        start = (addresses[0] + lo * itemsize) & 15
-        if differing(addresses) == 0 and start % itemsize == 0:
-            head = min(hi, lo + ((16 - start) & 15) // itemsize)
+        start = phase(addresses)
+        if start & (itemsize - 1) == 0:
+            head = min(hi, lo + (-(start + lo * itemsize) & 15) // itemsize)
             tail = head + (hi - head) // lanes * lanes
         else:
             head = tail = hi
         i = head + rank * lanes
         while i < tail:
-            put_lanes(kind, written, i, each(fetch_lanes(kind, read, i), i, constants))
+            store(addresses, i, each(load(addresses, i), i, constants))
             i += size * lanes
         k, before = rank, head - lo
         while k < before + hi - tail:
             i = lo + k if k < before else tail + k - before
-            put(kind, written, i, one(fetch(kind, read, i), i, constants))
+            element(addresses, i, i, constants)
             k += size
 
     return span
@@ -229,12 +233,12 @@ def _each_of_four(one: Kernel) -> Kernel:
     return each
 
 
-def factored_by(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def factored_by(function: Elementwise, storages: Storages) -> Kernel:
     """``factored(scalars, control)``: the scalars with the control's two factors, if there is a control.
 
     The last scalar stays a factor: it has the sign.
     """
-    kind, power = dtype.type, FACTORS[dtype]
+    kind, power = computed(storages).type, FACTORS[computed(storages)]
     if not function.scaled:
         return numba.njit(own_symbol(lambda scalars, control: scalars), **OPTIONS)
 
@@ -243,7 +247,7 @@ def factored_by(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     def factored(scalars, control):
         if control == 0:
             return scalars
-        rest = kind(fetch(np.float64, (control,), power + 1)[0]) * scalars[-1]
-        return ending(scalars, (kind(fetch(np.float64, (control,), power)[0]), rest))
+        rest = kind(get(np.float64, control, power + 1)) * scalars[-1]
+        return ending(scalars, (kind(get(np.float64, control, power)), rest))
 
     return factored

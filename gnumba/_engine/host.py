@@ -20,18 +20,18 @@ from .compile.cache import own_symbol
 from .compile.kernel import (
     FLOAT64_LIST,
     Kernel,
+    accessors,
     compiled,
     dispatcher,
-    indexer,
+    element_of,
     like_scalars,
     loop_compiled,
-    pickers,
-    scalar_of,
     specialized,
 )
 from .compile.specialize import OPTIONS
-from .memory import cast, fetch, moved, put, row, stay_apart
+from .memory import cast, moved, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
+from .storage import Storage, Storages, computed
 
 INT64_LIST = types.Array(types.int64, 1, "C")
 INT64_TABLE = types.Array(types.int64, 2, "C")
@@ -40,7 +40,7 @@ threads.load_tbb()  # before numba looks for a threading layer
 
 
 @functools.cache
-def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+def sweep(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """``kernel(table, pieces, first, scalars)`` over dense rows.
 
     ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
@@ -49,31 +49,32 @@ def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
     of one with ``scaled``: see `factor`.
     """
     return loop_compiled(
-        _sweep(function, dtype), function, dtype, target, INT64_TABLE, INT64_TABLE, INT64_LIST
+        _sweep(function, storages), function, storages, target, INT64_TABLE, INT64_TABLE, INT64_LIST
     )
 
 
 @functools.cache
-def walk(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+def walk(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """``kernel(table, shape, strides, shares, scalars)`` over one row with any strides.
 
     ``table`` has the one row of addresses, ``strides[axis]`` each column's stride in bytes.
     """
     arguments = (INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64)
-    return loop_compiled(_walk(function, dtype), function, dtype, target, *arguments)
+    return loop_compiled(_walk(function, storages), function, storages, target, *arguments)
 
 
-def cost(function: Elementwise, dtype: np.dtype[Any]) -> int:
+def cost(function: Elementwise, storages: Storages) -> int:
     """Bytes that an element moves; an elementary function takes as long as moving four times as many.
 
     So do the random bits that are made of an index.
     """
-    weight = 4 if function.indexed or specialized(function, dtype).transcendental else 1
-    return dtype.itemsize * (len(function.reads) + len(function.writes)) * weight
+    weight = 4 if function.indexed or specialized(function, computed(storages)).transcendental else 1
+    width = dict(zip(function.columns, (each.itemsize for each in storages), strict=True))
+    return sum(width[name] for name in function.reads + function.writes) * weight
 
 
 @functools.cache
-def flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def flat(function: Elementwise, storages: Storages) -> Kernel:
     """``kernel(arrays, model, below, scalars)`` over dense arrays, one a column, on one core.
 
     ``arrays`` is the id of a tuple of them, ``model`` the id of an array of that dtype. The kernel
@@ -83,49 +84,46 @@ def flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 
     For a function with ``summed`` the arrays lack the last column, and the kernel returns (state, sum).
     """
-    loop = (_flat_summed if function.summed else _flat)(function, dtype)
-    return loop_compiled(loop, function, dtype, "cpu", *(types.int64,) * 3)
+    loop = (_flat_summed if function.summed else _flat)(function, storages)
+    return loop_compiled(loop, function, storages, "cpu", *(types.int64,) * 3)
 
 
 @functools.cache
-def shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def shared_flat(function: Elementwise, storages: Storages) -> Kernel:
     """``kernel(arrays, shares, scalars)`` on all cores, over arrays of which `flat` said TOO_LARGE.
 
     A kernel of its own, because numba starts its threads when one that can use them is made or loaded.
     """
-    loop = (_shared_flat_summed if function.summed else _shared_flat)(function, dtype)
-    return threads.one_caller(loop_compiled(loop, function, dtype, "parallel", *(types.int64,) * 2))
+    loop = (_shared_flat_summed if function.summed else _shared_flat)(function, storages)
+    return threads.one_caller(loop_compiled(loop, function, storages, "parallel", *(types.int64,) * 2))
 
 
 UNFIT, DONE, TOO_LARGE = range(3)
 
 
 @functools.cache
-def inner_loop(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def inner_loop(function: Elementwise, storages: Storages) -> Kernel:
     """The inner loop: ``span(addresses, lo, hi, scalars)`` over dense memory.
 
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing. Not
     inlined: within a share's loops LLVM loads every constant anew for each vector (sigmoid 1.25×).
     """
-    scalar, kind = scalar_of(function, dtype), dtype.type
-    sources, targets = pickers(function)
-    index, count = indexer(function), like_scalars(function)
+    element, kind, count = element_of(function, storages), computed(storages).type, like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def span(addresses, lo, hi, scalars):
         stay_apart()
-        read, written = sources(addresses), targets(addresses)
         constants = cast(kind, scalars, count)
         for i in range(lo, hi):
-            put(kind, written, i, scalar(*index((i,)), *fetch(kind, read, i), *constants))
+            element(addresses, i, i, constants)
 
     return span
 
 
-def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _sweep(function: Elementwise, storages: Storages) -> Kernel:
     """The sweep's Python source, to be compiled."""
-    span = inner_loop(function, dtype)
+    span = inner_loop(function, storages)
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(table, pieces, first, scalars):
@@ -138,10 +136,14 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return sweep
 
 
-def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _flat(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `flat`, to be compiled."""
-    span, weight, columns = inner_loop(function, dtype), cost(function, dtype), (0,) * len(function.columns)
-    fits = _fits(function, function.writes, dtype.itemsize)
+    span, weight, columns = (
+        inner_loop(function, storages),
+        cost(function, storages),
+        (0,) * len(function.columns),
+    )
+    fits = _fits(function, function.writes, storages[0].itemsize)
 
     def flat(held, model, below, scalars):
         arrays = items(held, columns)
@@ -156,9 +158,9 @@ def _flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return flat
 
 
-def _shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _shared_flat(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `shared_flat`, to be compiled."""
-    span, columns = inner_loop(function, dtype), (0,) * len(function.columns)
+    span, columns = inner_loop(function, storages), (0,) * len(function.columns)
     share_of = numba.njit(threads.share_of, **OPTIONS)
 
     def flat(held, shares, scalars):
@@ -172,13 +174,17 @@ def _shared_flat(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return flat
 
 
-def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _flat_summed(function: Elementwise, storages: Storages) -> Kernel:
     """`_flat` of a function with ``summed``: its last column is a block long, and summed block by block.
 
     Blocks are of one length whatever the target, so that the sum is the same for any number of threads.
     """
-    block_sum, weight, stored = _block_sum(function, dtype), cost(function, dtype), function.columns[:-1]
-    fits, columns = _fits(function, function.writes[:-1], dtype.itemsize), (0,) * len(stored)
+    block_sum, weight, stored = (
+        _block_sum(function, storages),
+        cost(function, storages),
+        function.columns[:-1],
+    )
+    fits, columns = _fits(function, function.writes[:-1], storages[0].itemsize), (0,) * len(stored)
 
     def flat_summed(held, model, below, scalars):
         arrays = items(held, columns)
@@ -196,9 +202,9 @@ def _flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return flat_summed
 
 
-def _shared_flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _shared_flat_summed(function: Elementwise, storages: Storages) -> Kernel:
     """`_shared_flat` of a function with ``summed``; it returns the sum."""
-    block_sum, columns = _block_sum(function, dtype), (0,) * (len(function.columns) - 1)
+    block_sum, columns = _block_sum(function, storages), (0,) * (len(function.columns) - 1)
 
     def flat_summed(held, shares, scalars):
         arrays = items(held, columns)
@@ -213,10 +219,10 @@ def _shared_flat_summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return flat_summed
 
 
-def _block_sum(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _block_sum(function: Elementwise, storages: Storages) -> Kernel:
     """``block_sum(addresses, block, n, scalars)`` runs the function over a block and sums its last column."""
-    span, total = inner_loop(function, dtype), _total(dtype)
-    kind, itemsize = dtype.type, dtype.itemsize
+    span, total = inner_loop(function, storages), _total(storages[-1])
+    kind, itemsize = storages[-1].kept.type, storages[-1].itemsize
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -233,9 +239,9 @@ BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
 
 
 @functools.cache
-def summing(dtype: np.dtype[Any]) -> Kernel:
+def summing(storage: Storage) -> Kernel:
     """``kernel(address, n)``: the sum of dense elements, in the order and with the bits of `flat`'s."""
-    total, itemsize = _total(dtype), dtype.itemsize
+    total, itemsize = _total(storage), storage.itemsize
 
     def summing(address, n):
         sums = np.empty(-(-n // BLOCK))
@@ -262,13 +268,13 @@ def folded(sums, n):
 
 
 @functools.cache
-def _total(dtype: np.dtype[Any]) -> Kernel:
+def _total(storage: Storage) -> Kernel:
     """``total(address, n, held)`` of at most a block, in float64.
 
     ``held`` is the array at that address, if its last reference is the caller's: numba frees an array
     after the last line that names it.
     """
-    kind = dtype.type
+    load, _ = accessors(storage)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -276,7 +282,7 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
         stay_apart()
         sums = np.empty(BLOCK)
         for i in range(n):
-            sums[i] = fetch(kind, (address,), i)[0]
+            sums[i] = load((address,), i)[0]
         return folded(sums, n)
 
     return total
@@ -311,10 +317,9 @@ def _fitting(written: tuple[int, ...], itemsize: int, dense: int) -> Kernel:
     return fits
 
 
-def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _walk(function: Elementwise, storages: Storages) -> Kernel:
     """The walk's Python source, to be compiled."""
-    scalar, kind = scalar_of(function, dtype), dtype.type
-    sources, targets, index = *pickers(function), indexer(function)
+    element, kind = element_of(function, storages), computed(storages).type
     columns, numbers = (0,) * len(function.columns), like_scalars(function)
 
     @numba.njit(**OPTIONS)
@@ -322,8 +327,7 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     def line(addresses, strides, first, count, scalars):
         constants = cast(kind, scalars, numbers)
         for i in range(count):
-            at = moved(addresses, strides, i)
-            put(kind, targets(at), 0, scalar(*index((first + i,)), *fetch(kind, sources(at), 0), *constants))
+            element(moved(addresses, strides, i), 0, first + i, constants)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -350,13 +354,13 @@ def _walk(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return walk
 
 
-def inspect(function: Elementwise, dtype: np.dtype[Any], target: str, *, flat: bool) -> dict[str, str]:
+def inspect(function: Elementwise, storages: Storages, target: str, *, flat: bool) -> dict[str, str]:
     """A kernel as compiled, afresh, LLVM and assembly: the one over dense arrays, or the sweep."""
     if flat:
-        loop = (_flat if target == "cpu" else _shared_flat)(function, dtype)
+        loop = (_flat if target == "cpu" else _shared_flat)(function, storages)
         signature = (*(types.int64,) * (3 if target == "cpu" else 2), FLOAT64_LIST)
     else:
-        loop, signature = _sweep(function, dtype), (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
+        loop, signature = _sweep(function, storages), (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
     return shown(loop, signature, target)
 
 

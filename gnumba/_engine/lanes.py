@@ -9,82 +9,97 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 
 from .compile.intrinsics import declared, intrinsic, stack_slot
-from .memory import GLOBAL, INT64, element_at, is_cuda
+from .memory import GLOBAL, INT32, INT64, computed_type, decoded, element_at, encoded, held_type, is_cuda
+from .storage import Storages, computed
 
 WIDTH = 16  # bytes of one access
 DOUBLE, SHARED = ir.DoubleType(), 3
 
 
-def count_of(dtype: np.dtype) -> int:
-    """How many elements are accessed at once."""
-    return WIDTH // dtype.itemsize
+def count_of(storages: Storages) -> int:
+    """How many elements are accessed at once, of narrow columns too: those of 16 bytes as computed."""
+    return WIDTH // computed(storages).itemsize
 
 
-@intrinsic
-def fetch_lanes(typing, dtype, addresses, i):
-    """``((a[i], b[i], ...), (a[i + 1], b[i + 1], ...), ...)``, as many as 16 bytes hold; aligned to these."""
-    element, columns, lanes = dtype.dtype, len(addresses), WIDTH * 8 // dtype.dtype.bitwidth
-    each = types.UniTuple(element, columns)
+def lane_loader(storages: Storages, columns: tuple[int, ...]) -> Any:
+    """`loader` of several elements: ``((a[i], b[i], ...), (a[i + 1], b[i + 1], ...), ...)``; aligned."""
+    chosen, lanes = [(j, storages[j]) for j in columns], count_of(storages)
+    each = types.UniTuple(computed_type(storages[0]), len(columns))
 
-    def generate(context, builder, signature, args):
-        loads = []
-        for j in range(columns):
-            there = _vector(context, builder, element, args[1], j, args[2])
-            loads.append(builder.load(there, align=WIDTH))
-        rows = []
-        for lane in range(lanes):
-            items = [builder.extract_element(load, ir.IntType(32)(lane)) for load in loads]
-            rows.append(context.make_tuple(builder, each, items))
-        return context.make_tuple(builder, signature.return_type, rows)
+    @intrinsic
+    def load_lanes(typing, addresses, i):
+        def generate(context, builder, signature, args):
+            rows: list[list[Any]] = [[] for _ in range(lanes)]
+            for j, storage in chosen:
+                there = _vector(context, builder, storage, lanes, args[0], j, args[1])
+                vector = builder.load(there, align=lanes * storage.itemsize)
+                for lane, items in enumerate(rows):
+                    value = builder.extract_element(vector, INT32(lane))
+                    items.append(decoded(context, builder, storage, value))
+            made = [context.make_tuple(builder, each, items) for items in rows]
+            return context.make_tuple(builder, signature.return_type, made)
 
-    return types.UniTuple(each, lanes)(dtype, addresses, i), generate
+        return types.UniTuple(each, lanes)(addresses, i), generate
+
+    return load_lanes
 
 
-@intrinsic
-def put_lanes(typing, dtype, addresses, i, rows):
+def lane_storer(storages: Storages, columns: tuple[int, ...]) -> Any:
     """The converse: each row is what one element's function returned, a value or a tuple of them."""
-    element, lanes = dtype.dtype, len(rows)
+    chosen = [(j, storages[j]) for j in columns]
 
-    def generate(context, builder, signature, args):
-        for j in range(len(addresses)):
-            there = _vector(context, builder, element, args[1], j, args[2])
-            vector = ir.Constant(there.type.pointee, ir.Undefined)
-            for lane in range(lanes):
-                value, kind = builder.extract_value(args[3], lane), signature.args[3].types[lane]
-                if isinstance(kind, types.BaseTuple):
-                    value, kind = builder.extract_value(value, j), kind.types[j]
-                value = context.cast(builder, value, kind, element)
-                vector = builder.insert_element(vector, value, ir.IntType(32)(lane))
-            builder.store(vector, there, align=WIDTH)
-        return context.get_dummy_value()
+    @intrinsic
+    def store_lanes(typing, addresses, i, rows):
+        def generate(context, builder, signature, args):
+            for k, (j, storage) in enumerate(chosen):
+                there = _vector(context, builder, storage, len(rows), args[0], j, args[1])
+                vector = ir.Constant(there.type.pointee, ir.Undefined)
+                for lane, kind in enumerate(signature.args[2].types):
+                    result = builder.extract_value(args[2], lane)
+                    value = encoded(context, builder, storage, k, result, kind)
+                    vector = builder.insert_element(vector, value, INT32(lane))
+                builder.store(vector, there, align=len(rows) * storage.itemsize)
+            return context.get_dummy_value()
 
-    return types.void(dtype, addresses, i, rows), generate
+        return types.void(addresses, i, rows), generate
+
+    return store_lanes
 
 
-def _vector(context, builder, element, addresses, j, i):
-    there = element_at(context, builder, element, addresses, j, i)
-    vector = ir.VectorType(context.get_data_type(element), WIDTH * 8 // element.bitwidth)
+def _vector(context, builder, storage, lanes, addresses, j, i):
+    """A pointer to elements i, i + 1, … of the j-th array."""
+    kind = held_type(storage)
+    there = element_at(context, builder, kind, builder.extract_value(addresses, j), i)
+    vector = ir.VectorType(context.get_data_type(kind), lanes)
     return builder.bitcast(there, vector.as_pointer(there.type.addrspace))
 
 
-@intrinsic
-def differing(typing, addresses):
-    """The low bits in which addresses differ: 0 below 16 if one alignment serves all."""
-    count = len(addresses)
+def phases(storages: Storages) -> Any:
+    """An intrinsic: where in an access of 16 bytes columns begin; -1 unless that is one place for all.
 
-    def generate(context, builder, signature, args):
-        items = [builder.extract_value(args[0], j) for j in range(count)]
-        bits = INT64(0)
-        for item in items[1:]:
-            bits = builder.or_(bits, builder.xor(items[0], item))
-        return builder.and_(bits, INT64(WIDTH - 1))
+    Narrow columns begin there if they were as wide as they are computed.
+    """
+    wide = computed(storages).itemsize
+    shifts = [(wide // storage.itemsize).bit_length() - 1 for storage in storages]
 
-    return types.int64(addresses), generate
+    @intrinsic
+    def phase(typing, addresses):
+        def generate(context, builder, signature, args):
+            starts = [builder.extract_value(args[0], j) for j in range(len(shifts))]
+            starts = [builder.shl(at, INT64(k)) if k else at for at, k in zip(starts, shifts, strict=True)]
+            differing = INT64(0)
+            for other in starts[1:]:
+                differing = builder.or_(differing, builder.xor(starts[0], other))
+            alike = builder.icmp_signed("==", builder.and_(differing, INT64(WIDTH - 1)), INT64(0))
+            return builder.select(alike, builder.and_(starts[0], INT64(WIDTH - 1)), INT64(-1))
+
+        return types.int64(addresses), generate
+
+    return phase
 
 
 @intrinsic

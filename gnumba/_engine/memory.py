@@ -1,67 +1,135 @@
 """Loads, stores and tuples of addresses: intrinsics by which one template serves every rule.
 
-Addresses are int64. They must be in a tuple before a loop starts: numba tells LLVM nothing of
-aliasing, so a table read inside the loop could alias the stores, and that switches SIMD off.
-numba-cuda compiles them too; addresses are of global memory then, and aligned to their element.
+`get` and `put` are of plain numbers, `loader` and `storer` of columns with storages. Addresses are
+int64. They must be in a tuple before a loop starts: numba tells LLVM nothing of aliasing, so a table
+read inside the loop could alias the stores, and that switches SIMD off. numba-cuda compiles them too;
+addresses are of global memory then, and aligned to their element.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from .compile.intrinsics import intrinsic
+from .storage import Storages
 
-INT64 = ir.IntType(64)
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 GLOBAL = 1  # the address space of a GPU's main memory
 
 
 @intrinsic
-def fetch(typing, dtype, addresses, i):
-    """``(a[i], b[i], ...)`` of type ``dtype`` for the addresses of a, b, …"""
-    element, count = dtype.dtype, len(addresses)
+def get(typing, dtype, address, i):
+    """Number i of those at an address."""
+    kind = dtype.dtype
 
     def generate(context, builder, signature, args):
-        values = [element_at(context, builder, element, args[1], j, args[2]) for j in range(count)]
-        loads = [builder.load(value, align=alignment(context, element)) for value in values]
-        return context.make_tuple(builder, signature.return_type, loads)
+        there = element_at(context, builder, kind, args[1], args[2])
+        return builder.load(there, align=alignment(context, kind))
 
-    return types.UniTuple(element, count)(dtype, addresses, i), generate
+    return kind(dtype, types.int64, types.int64), generate
 
 
 @intrinsic
-def put(typing, dtype, addresses, i, values):
-    """``a[i], b[i], ... = values``; a single value may come without a tuple."""
-    element, count = dtype.dtype, len(addresses)
-    single = not isinstance(values, types.BaseTuple)
-    given = 1 if single else len(values)
-    if given != count:
-        raise TypeError(f"returns {given} values, expected {count}")
+def put(typing, dtype, address, i, value):
+    """Make a number the i-th of those at an address."""
+    kind = dtype.dtype
 
     def generate(context, builder, signature, args):
-        for j in range(count):
-            kind = signature.args[3] if single else signature.args[3].types[j]
-            value = args[3] if single else builder.extract_value(args[3], j)
-            value = context.cast(builder, value, kind, element)
-            there = element_at(context, builder, element, args[1], j, args[2])
-            builder.store(value, there, align=alignment(context, element))
+        there = element_at(context, builder, kind, args[1], args[2])
+        builder.store(args[3], there, align=alignment(context, kind))
         return context.get_dummy_value()
 
-    return types.void(dtype, addresses, i, values), generate
+    return types.void(dtype, types.int64, types.int64, kind), generate
 
 
-def element_at(context, builder, element, addresses, j, i):
-    """A pointer to element i of the j-th array."""
-    pointer = context.get_data_type(element).as_pointer(GLOBAL if is_cuda(context) else 0)
-    base = builder.inttoptr(builder.extract_value(addresses, j), pointer)
-    return builder.gep(base, [i])
+def loader(storages: Storages, columns: tuple[int, ...]) -> Any:
+    """An intrinsic ``load(addresses, i)``: element i of those columns, decoded, as a tuple."""
+    chosen = [(j, storages[j]) for j in columns]
+
+    @intrinsic
+    def load(typing, addresses, i):
+        def generate(context, builder, signature, args):
+            items = []
+            for j, storage in chosen:
+                kind = held_type(storage)
+                there = element_at(context, builder, kind, builder.extract_value(args[0], j), args[1])
+                value = builder.load(there, align=alignment(context, kind))
+                items.append(decoded(context, builder, storage, value))
+            return context.make_tuple(builder, signature.return_type, items)
+
+        return types.UniTuple(computed_type(chosen[0][1]), len(chosen))(addresses, i), generate
+
+    return load
 
 
-def alignment(context, element):
+def storer(storages: Storages, columns: tuple[int, ...]) -> Any:
+    """An intrinsic ``store(addresses, i, values)``: make values, encoded, element i of those columns.
+
+    A single value may come without a tuple.
+    """
+    chosen = [(j, storages[j]) for j in columns]
+
+    @intrinsic
+    def store(typing, addresses, i, values):
+        given = len(values) if isinstance(values, types.BaseTuple) else 1
+        if given != len(chosen):
+            raise TypeError(f"returns {given} values, expected {len(chosen)}")
+
+        def generate(context, builder, signature, args):
+            for k, (j, storage) in enumerate(chosen):
+                kind = held_type(storage)
+                value = encoded(context, builder, storage, k, args[2], signature.args[2])
+                there = element_at(context, builder, kind, builder.extract_value(args[0], j), args[1])
+                builder.store(value, there, align=alignment(context, kind))
+            return context.get_dummy_value()
+
+        return types.void(addresses, i, values), generate
+
+    return store
+
+
+def held_type(storage):
+    """The type that an element is loaded as: a float, or the bits of a code."""
+    return numba.from_dtype(np.dtype(f"u{storage.itemsize}") if storage.decode else storage.kept)
+
+
+def computed_type(storage):
+    return numba.from_dtype(storage.computed)
+
+
+def decoded(context, builder, storage, value):
+    """The number that an element is, once loaded."""
+    if storage.decode is None:
+        return value
+    code = builder.zext(value, INT32) if storage.itemsize < 4 else value
+    return context.compile_internal(builder, storage.decode, computed_type(storage)(types.uint32), [code])
+
+
+def encoded(context, builder, storage, k, values, kind):
+    """The k-th of a scalar function's results, which may be one without a tuple, as it is to be stored."""
+    if isinstance(kind, types.BaseTuple):
+        values, kind = builder.extract_value(values, k), kind.types[k]
+    value = context.cast(builder, values, kind, computed_type(storage))
+    if storage.encode is None:
+        return value
+    code = context.compile_internal(builder, storage.encode, types.uint32(computed_type(storage)), [value])
+    return builder.trunc(code, ir.IntType(8 * storage.itemsize)) if storage.itemsize < 4 else code
+
+
+def element_at(context, builder, kind, address, i):
+    """A pointer to element i of an array."""
+    pointer = context.get_data_type(kind).as_pointer(GLOBAL if is_cuda(context) else 0)
+    return builder.gep(builder.inttoptr(address, pointer), [i])
+
+
+def alignment(context, kind):
     """On what bytes elements begin: on a CPU on any."""
-    return element.bitwidth // 8 if is_cuda(context) else 1
+    return kind.bitwidth // 8 if is_cuda(context) else 1
 
 
 def is_cuda(context):

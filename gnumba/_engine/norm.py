@@ -13,11 +13,12 @@ from numba import prange, types
 
 from . import targets, threads
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, compiled
+from .compile.kernel import Kernel, accessors, compiled
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .host import INT64_LIST, INT64_TABLE, folded
-from .memory import fetch, moved, row, stay_apart
+from .memory import moved, row, stay_apart
+from .storage import Storage, plain, storage_of
 from .table import BLOCK, Table, by_lines
 from .view import address
 
@@ -42,13 +43,13 @@ def finite_norm(tables: Sequence[Table], column: int, scale: float) -> tuple[flo
         return found, False
     if scale >= 1.0:
         return found, True
-    near = [table for table in tables if found > 0.5 * largest_float(table.dtype)]  # a norm is rounded
+    near = [table for table in tables if found > 0.5 * largest_float(table.computed)]  # a norm is rounded
     return found, all(is_finite(x, scale) for table in near for x in table.column(column))
 
 
 def is_finite(x: Array, scale: float) -> bool:
-    """Whether x / scale is finite in every element."""
-    return largest(x) / scale <= largest_float(x.dtype)
+    """Whether x / scale, as computed, is finite in every element."""
+    return largest(x) / scale <= largest_float(storage_of(x).computed)
 
 
 @functools.cache
@@ -58,7 +59,7 @@ def largest_float(dtype: np.dtype[Any]) -> float:
 
 def _norm(table: Table, column: int) -> float:
     total = _sum_of_squares(table, column, 1.0)
-    if table.dtype == np.float32 or SMALL <= total < math.inf:  # no square of a float32 leaves float64
+    if table.computed == np.float32 or SMALL <= total < math.inf:  # no square of a float32 leaves float64
         return math.sqrt(total)
     top = max(map(largest, table.column(column)), key=lambda x: (math.isnan(x), x), default=0.0)
     if top == 0.0 or not math.isfinite(top):
@@ -69,20 +70,21 @@ def _norm(table: Table, column: int) -> float:
 
 def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     """Σ(scale·x)²: squares are added in blocks of one length, whatever the target."""
-    target = targets.target_for(table.size * table.dtype.itemsize)
+    storage = table.storages[column]
+    target = targets.target_for(table.size * storage.itemsize)
     shares = threads.shares(target)
-    kernel = _squares(table.dtype, target, scale != 1.0)
+    kernel = _squares(storage, target, scale != 1.0)
     total: float = kernel(table.addresses, column, table.blocks, shares, scale)
     for arrays in table.strided.values():
-        kernel = _strided_squares(table.dtype, target, scale != 1.0)
+        kernel = _strided_squares(storage, target, scale != 1.0)
         total += kernel(address(arrays[column]), *by_lines(arrays[column : column + 1]), shares, scale)
     return total
 
 
 @functools.cache
-def _squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
+def _squares(storage: Storage, target: str, scaled: bool) -> Kernel:
     """``kernel(table, column, blocks, shares, scale)`` of dense rows cut into blocks (k, lo, hi)."""
-    of_block, itemsize = block_squares(dtype, scaled), dtype.itemsize
+    of_block, itemsize = block_squares(storage, scaled), storage.itemsize
 
     def squares(table, column, blocks, shares, scale):
         count = blocks.shape[0]
@@ -99,9 +101,10 @@ def _squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
 
 
 @functools.cache
-def _strided_squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
+def _strided_squares(storage: Storage, target: str, scaled: bool) -> Kernel:
     """``kernel(address, shape, strides, shares, scale)`` of one array with any strides."""
-    of_block, kind = block_squares(dtype, scaled), dtype.type
+    of_block, kind = block_squares(plain(storage.computed), scaled), storage.computed.type
+    load, _ = accessors(storage)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -113,7 +116,7 @@ def _strided_squares(dtype: np.dtype[Any], target: str, scaled: bool) -> Kernel:
             for axis in range(last, -1, -1):
                 at = moved(at, row(strides, axis, (0,)), rest % shape[axis])
                 rest //= shape[axis]
-            values[i - lo] = fetch(kind, at, 0)[0]
+            values[i - lo] = load(at, 0)[0]
         return values
 
     def strided_squares(address, shape, strides, shares, scale):
@@ -138,14 +141,14 @@ def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
 
 
 @functools.cache
-def block_squares(dtype: np.dtype[Any], scaled: bool) -> Kernel:
+def block_squares(storage: Storage, scaled: bool) -> Kernel:
     """``of_block(address, n, scale, held)`` of at most a block: 16 parts beside one another, then pairs."""
-    kind = dtype.type
+    load, _ = accessors(storage)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def element(address, i, scale):
-        x = np.float64(fetch(kind, (address,), i)[0])
+        x = np.float64(load((address,), i)[0])
         return x * scale if scaled else x
 
     @numba.njit(**OPTIONS)

@@ -19,11 +19,12 @@ from numba import prange, types
 from .._rule import Elementwise
 from . import host, threads
 from .compile.cache import own_symbol
-from .compile.kernel import FLOAT64_LIST, Kernel, compiled, explaining, specialized
+from .compile.kernel import FLOAT64_LIST, Kernel, compilable, compiled, explaining, specialized
 from .compile.specialize import OPTIONS, refuse_widening
 from .host import INT64_LIST, INT64_TABLE, folded
-from .memory import fetch, moved, put, row
+from .memory import loader, moved, row, storer
 from .norm import block_squares
+from .storage import Storages, computed, plain
 from .sums import SCALES, root
 from .table import BLOCK, Table, by_lines
 from .view import address
@@ -36,6 +37,11 @@ Calls = list[tuple[Any, ...]]
 def functions(rule: Elementwise) -> tuple[Elementwise, ...]:
     """The functions that a rule's norms are of, each of all arguments of the rule."""
     return tuple(_of_all_arguments(rule, name) for name in rule.normed)
+
+
+def stored_as_computed(storages: Storages) -> Storages:
+    """The storages of a rule, and that of what a norm is of."""
+    return (*storages, plain(computed(storages)))
 
 
 def _of_all_arguments(rule: Elementwise, name: str) -> Elementwise:
@@ -52,61 +58,63 @@ def _of_all_arguments(rule: Elementwise, name: str) -> Elementwise:
 
 def calls(table: Table, scalars: Any, target: str) -> Calls:
     """The calls that run a table's rule: the norms of its rows into their scalars, then the sweep."""
-    function, dtype, shares = table.function, table.dtype, threads.shares(target)
+    function, storages, shares = table.function, table.storages, threads.shares(target)
     of_rows = np.empty((len(table.rows), scalars.size))
     made: Calls = []
     if len(table.strided) < len(table.rows):
         blocks = table.blocks, table.first_blocks
-        made.append((norms(function, dtype, target), table.addresses, *blocks, shares, scalars, of_rows))
+        made.append((norms(function, storages, target), table.addresses, *blocks, shares, scalars, of_rows))
         kernel, pieces, first = table.ready(target, sweep)
         made.append((kernel, table.addresses, pieces, first, of_rows))
     for k, arrays in table.strided.items():
         where = np.array([[address(a) for a in arrays]], np.int64), *by_lines(arrays), shares
-        made.append((strided_norms(function, dtype, target), *where, scalars, of_rows[k]))
-        made.append((host.walk(function, dtype, target), *where, of_rows[k]))
+        made.append((strided_norms(function, storages, target), *where, scalars, of_rows[k]))
+        made.append((host.walk(function, storages, target), *where, of_rows[k]))
     return made
 
 
 @functools.cache
-def norms(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+def norms(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """``kernel(table, blocks, first, shares, scalars, rows)``: rows[k] becomes the scalars of row k.
 
     ``blocks`` are rows (k, lo, hi), those of row k from ``first[k]`` to ``first[k + 1]``. A row whose
     ``function.switch`` column is 0 is left alone.
     """
     arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, types.int64, FLOAT64_LIST, FLOAT64_TABLE
-    return _compiled(_norms(function, dtype), function, dtype, target, arguments, functions(function))
+    return _compiled(_norms(function, storages), function, storages, target, arguments, functions(function))
 
 
 @functools.cache
-def strided_norms(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+def strided_norms(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """``kernel(table, shape, strides, shares, scalars, row)``: `norms` of one row with any strides."""
     arguments = INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64, FLOAT64_LIST, FLOAT64_LIST
-    return _compiled(_strided_norms(function, dtype), function, dtype, target, arguments, functions(function))
+    return _compiled(
+        _strided_norms(function, storages), function, storages, target, arguments, functions(function)
+    )
 
 
 @functools.cache
-def sweep(function: Elementwise, dtype: np.dtype[Any], target: str) -> Kernel:
+def sweep(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """``kernel(table, pieces, first, rows)``: `host.sweep` with scalars of each row's own."""
     arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
-    return _compiled(_sweep(function, dtype), function, dtype, target, arguments, (function,))
+    return _compiled(_sweep(function, storages), function, storages, target, arguments, (function,))
 
 
-def makers(function: Elementwise) -> tuple[Callable[[Elementwise, np.dtype[Any], str], Kernel], ...]:
+def makers(function: Elementwise) -> tuple[Callable[[Elementwise, Storages, str], Kernel], ...]:
     """Functions that make the kernels of a step without strides."""
     return (norms, sweep) if function.normed else (host.sweep,)
 
 
-def inspect(function: Elementwise, dtype: np.dtype[Any], target: str) -> dict[str, str]:
+def inspect(function: Elementwise, storages: Storages, target: str) -> dict[str, str]:
     """The sweep as compiled, afresh: see `host.inspect`."""
     signature = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
-    return host.shown(_sweep(function, dtype), signature, target)
+    return host.shown(_sweep(function, storages), signature, target)
 
 
 def _compiled(
     loop: Kernel,
     function: Elementwise,
-    dtype: np.dtype[Any],
+    storages: Storages,
     target: str,
     arguments: tuple[Any, ...],
     made_of: tuple[Elementwise, ...],
@@ -115,19 +123,19 @@ def _compiled(
 
     def approve() -> None:
         for each in made_of:
-            refuse_widening(each.title, specialized(each, dtype))
+            refuse_widening(each.title, specialized(each, computed(storages)))
 
     loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
     with contextlib.ExitStack() as explained:
         for each in made_of:
-            explained.enter_context(explaining(each, dtype))
+            explained.enter_context(explaining(each, computed(storages)))
         return compiled(loop, arguments, target, approve)
     raise AssertionError("a compiler's error is not swallowed")
 
 
-def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _sweep(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `sweep`, to be compiled."""
-    span, columns, switch = host.inner_loop(function, dtype), (0,) * len(function.columns), function.switch
+    span, columns, switch = host.inner_loop(function, storages), (0,) * len(function.columns), function.switch
 
     def normed_sweep(table, pieces, first, rows):
         for share in prange(first.size - 1):
@@ -139,11 +147,11 @@ def _sweep(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return normed_sweep
 
 
-def _norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _norms(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `norms`, to be compiled."""
-    summed, finished = _summed(function, dtype), _finished(function, dtype)
+    summed, finished = _summed(function, storages), _finished(function, storages)
     columns, switch = (0,) * len(function.columns), function.switch
-    count, scales = len(function.normed), len(scales_of(dtype))
+    count, scales = len(function.normed), len(scales_of(storages))
 
     def norms(table, blocks, first, shares, scalars, rows):
         sums = np.empty((count, scales, blocks.shape[0]))
@@ -159,11 +167,14 @@ def _norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     return norms
 
 
-def _strided_norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _strided_norms(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `strided_norms`, to be compiled."""
-    summed, finished, kind = _summed(function, dtype), _finished(function, dtype), dtype.type
-    columns, nbytes = (0,) * len(function.columns), BLOCK * dtype.itemsize
-    count, scales = len(function.normed), len(scales_of(dtype))
+    wide, columns = plain(computed(storages)), (0,) * len(function.columns)
+    every, gathered = tuple(range(len(columns))), (wide,) * len(columns)
+    load, store = loader(tuple(map(compilable, storages)), every), storer(gathered, every)
+    summed, finished = _summed(function, gathered), _finished(function, storages)
+    kind, nbytes = wide.computed.type, BLOCK * wide.itemsize
+    count, scales = len(function.normed), len(scales_of(storages))
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -178,7 +189,7 @@ def _strided_norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
             for axis in range(shape.size - 1, -1, -1):
                 at = moved(at, row(strides, axis, columns), rest % shape[axis])
                 rest //= shape[axis]
-            put(kind, there, i - lo, fetch(kind, at, 0))
+            store(there, i - lo, load(at, 0))
         summed(there, 0, hi - lo, scalars, sums, b)
         return values[0]  # until here they are held
 
@@ -199,14 +210,14 @@ def _strided_norms(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 # A block's sums, and a row's norms from them.
 
 
-def scales_of(dtype: np.dtype[Any]) -> tuple[float, ...]:
+def scales_of(storages: Storages) -> tuple[float, ...]:
     """At which scales squares are summed: no square of a float32 leaves float64."""
-    return SCALES if dtype == np.float64 else SCALES[:1]
+    return SCALES if computed(storages) == np.float64 else SCALES[:1]
 
 
-def _summed(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _summed(function: Elementwise, storages: Storages) -> Kernel:
     """``summed(addresses, lo, hi, scalars, sums, b)``: those of block b, ``sums[norm, scale, b]``."""
-    made = [_summed_one(each, dtype, k) for k, each in enumerate(functions(function))]
+    made = [_summed_one(each, stored_as_computed(storages), k) for k, each in enumerate(functions(function))]
     return functools.reduce(_one_after_another, made)
 
 
@@ -220,10 +231,11 @@ def _one_after_another(one: Kernel, other: Kernel) -> Kernel:
     return both
 
 
-def _summed_one(function: Elementwise, dtype: np.dtype[Any], k: int) -> Kernel:
+def _summed_one(function: Elementwise, storages: Storages, k: int) -> Kernel:
     """`_summed` of norm k: its values in a block's memory, which are added up as an array's are."""
-    compute, kind, itemsize = host.inner_loop(function, dtype), dtype.type, dtype.itemsize
-    plain, scaled, scales = block_squares(dtype, False), block_squares(dtype, True), scales_of(dtype)
+    compute, output, scales = host.inner_loop(function, storages), storages[-1], scales_of(storages)
+    kind, itemsize = output.computed.type, output.itemsize
+    unscaled, scaled = block_squares(output, False), block_squares(output, True)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -231,16 +243,16 @@ def _summed_one(function: Elementwise, dtype: np.dtype[Any], k: int) -> Kernel:
         values = np.empty(BLOCK, kind)
         at = values.ctypes.data
         compute((*addresses, at - lo * itemsize), lo, hi, scalars)
-        sums[k, 0, b] = plain(at, hi - lo, 1.0, values)
+        sums[k, 0, b] = unscaled(at, hi - lo, 1.0, values)
         for scale in range(1, len(scales)):
             sums[k, scale, b] = scaled(at, hi - lo, scales[scale], values)
 
     return summed_one
 
 
-def _finished(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
+def _finished(function: Elementwise, storages: Storages) -> Kernel:
     """``finished(sums, lo, hi, scalars, of_row)``: a row's scalars, its norms from blocks lo to hi."""
-    places, wide = tuple(map(function.scalars.index, function.normed)), len(scales_of(dtype)) > 1
+    places, wide = tuple(map(function.scalars.index, function.normed)), len(scales_of(storages)) > 1
 
     @numba.njit(**OPTIONS)
     @own_symbol

@@ -13,19 +13,20 @@ import numpy as np
 
 from .._rule import Elementwise
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, like_scalars, pickers, scalar_of
+from .compile.kernel import Kernel, columns_of, element_of, like_scalars, scalar_of
 from .compile.specialize import OPTIONS
 from .factor import GO
 from .grid import WHOLE, Body, approve, body_of, factored_by, inner_loop, scalars_type
 from .lanes import barrier, first, hold, listed, placing
-from .memory import fetch, moved, put
+from .memory import get, loader, moved, put
 from .normed import functions
+from .storage import Storages, computed, names_of
 from .sums import PER_SLOT, block_squares, fold_slot, in_shared, norm_of, part_sums, whole_block
 from .table import BLOCK
 
 
 @functools.cache
-def sums(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def sums(function: Elementwise, storages: Storages) -> Body:
     """Sums of squares of each block of dense rows, for every norm: the first of three launches.
 
     (table, pieces, count, starts, sums, control, scalars)
@@ -33,11 +34,15 @@ def sums(function: Elementwise, dtype: np.dtype[Any]) -> Body:
     ``pieces`` are rows (k, lo, hi) of at most `BLOCK` elements, those of row k from ``starts[k]`` to
     ``starts[k + 1]``. ``sums`` is room for `room` numbers; ``control`` as `grid.sweep` has it.
     """
-    summed, columns, switch = _summed(function, dtype, _flat), (0,) * len(function.columns), function.switch
-    numbers, factored = like_scalars(function), factored_by(function, dtype)
+    summed, columns, switch = (
+        _summed(function, storages, _flat),
+        (0,) * len(function.columns),
+        function.switch,
+    )
+    numbers, factored = like_scalars(function), factored_by(function, storages)
 
     def norm_sums(block, blocks, rank, size, table, pieces, count, starts, sums, control, scalars):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         values, block_at = part_sums(), whole_block()
@@ -51,22 +56,22 @@ def sums(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 summed(where, lo, hi, constants, values, block_at, into, rank, size)
             b += blocks
 
-    return _made(function, dtype, norm_sums, (WHOLE,) * 6)
+    return _made(function, storages, norm_sums, (WHOLE,) * 6)
 
 
 @functools.cache
-def strided_sums(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def strided_sums(function: Elementwise, storages: Storages) -> Body:
     """`sums` of one row of arrays with any strides.
 
     (table, shape, strides, axes, length, sums, control, scalars): addresses as `grid.walk` has them.
     """
-    summed, columns = _summed(function, dtype, _strided(function)), (0,) * len(function.columns)
-    numbers, factored = like_scalars(function), factored_by(function, dtype)
+    summed, columns = _summed(function, storages, _strided(function)), (0,) * len(function.columns)
+    numbers, factored = like_scalars(function), factored_by(function, storages)
 
     def strided_norm_sums(
         block, blocks, rank, size, table, shape, strides, axes, length, sums, control, scalars
     ):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         values, block_at, count = part_sums(), whole_block(), -(-length // BLOCK)
@@ -77,17 +82,17 @@ def strided_sums(function: Elementwise, dtype: np.dtype[Any]) -> Body:
             summed(where, lo, hi, constants, values, block_at, (sums, 0, count, b), rank, size)
             b += blocks
 
-    return _made(function, dtype, strided_norm_sums, (WHOLE,) * 7)
+    return _made(function, storages, strided_norm_sums, (WHOLE,) * 7)
 
 
 @functools.cache
-def norms(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def norms(function: Elementwise, storages: Storages) -> Body:
     """Norms of rows from the sums of their blocks: the second launch, of a block of threads a row.
 
     (starts, rows, sums, totals, norms): ``totals`` is room for `PER_SLOT` numbers a norm and row,
     ``norms`` of one.
     """
-    count, fold = len(function.normed), fold_slot(dtype)
+    count, fold = len(function.normed), fold_slot(computed(storages))
 
     def row_norms(block, blocks, rank, size, starts, rows, sums, totals, norms):
         for r in range(block, rows, blocks):
@@ -97,23 +102,23 @@ def norms(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 at = sums + 8 * PER_SLOT * (begin * count + k * (end - begin))
                 fold(at, end - begin, totals, slot, rank, size)
                 if rank == 0:
-                    put(np.float64, (norms,), slot, norm_of(totals, slot))
+                    put(np.float64, norms, slot, norm_of(totals, slot))
 
-    return Body(f"{function.symbol}_row_norms_{dtype.name}", row_norms, (WHOLE,) * 5)
+    return Body(f"{function.symbol}_row_norms_{names_of(storages)}", row_norms, (WHOLE,) * 5)
 
 
 @functools.cache
-def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def sweep(function: Elementwise, storages: Storages) -> Body:
     """`grid.sweep` with the norms of each row: (table, pieces, count, control, norms, scalars)."""
     span, numbers, factored = (
-        inner_loop(function, dtype),
+        inner_loop(function, storages),
         like_scalars(function),
-        factored_by(function, dtype),
+        factored_by(function, storages),
     )
     columns, switch, placed = (0,) * len(function.columns), function.switch, _placed(function)
 
     def normed_sweep(block, blocks, rank, size, table, pieces, count, control, norms, scalars):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         piece = block
@@ -124,27 +129,26 @@ def sweep(function: Elementwise, dtype: np.dtype[Any]) -> Body:
                 span(at, lo, hi, rank, size, placed(constants, norms, k))
             piece += blocks
 
-    return body_of(function, dtype, normed_sweep, (WHOLE,) * 5)
+    return body_of(function, storages, normed_sweep, (WHOLE,) * 5)
 
 
 @functools.cache
-def walk(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def walk(function: Elementwise, storages: Storages) -> Body:
     """`grid.walk` with the norms of the row: (…, count, control, norms, scalars)."""
-    scalar, kind = scalar_of(function, dtype), dtype.type
-    sources, targets = pickers(function)
-    numbers, factored, placed = like_scalars(function), factored_by(function, dtype), _placed(function)
+    element = element_of(function, storages)
+    numbers, factored, placed = like_scalars(function), factored_by(function, storages), _placed(function)
     columns, place = (0,) * len(function.columns), _strided(function)
 
     def normed_walk(block, blocks, rank, size, table, shape, strides, axes, count, control, norms, scalars):
-        if control != 0 and fetch(np.int64, (control,), GO)[0] == 0:
+        if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = placed(factored(first(scalars, numbers), control), norms, 0)
         where = listed(table, 0, columns), shape, strides, axes
         for i in range(block * size + rank, count, blocks * size):
             at, _ = place(where, i)
-            put(kind, targets(at), 0, scalar(*fetch(kind, sources(at), 0), *constants))
+            element(at, 0, i, constants)
 
-    return body_of(function, dtype, normed_walk, (WHOLE,) * 7)
+    return body_of(function, storages, normed_walk, (WHOLE,) * 7)
 
 
 BODIES = sums, norms, sweep  # in the order in which they are launched
@@ -157,15 +161,15 @@ def room(function: Elementwise, blocks: int, rows: int) -> tuple[int, int, int]:
     return PER_SLOT * count * blocks, PER_SLOT * count * rows, count * rows
 
 
-def _made(function: Elementwise, dtype: np.dtype[Any], source: Any, arguments: tuple[Any, ...]) -> Body:
+def _made(function: Elementwise, storages: Storages, source: Any, arguments: tuple[Any, ...]) -> Body:
     """A body that what is normed is computed in."""
 
     def approved() -> None:
         for each in functions(function):
-            approve(each, dtype)
+            approve(each, storages)
 
-    name = f"{function.symbol}_{source.__name__}_{dtype.name}"
-    return Body(name, source, (*arguments, scalars_type(function, dtype)), approved)
+    name = f"{function.symbol}_{source.__name__}_{names_of(storages)}"
+    return Body(name, source, (*arguments, scalars_type(function, storages)), approved)
 
 
 # Where element i of a row is: the addresses of its columns, and its index there.
@@ -185,7 +189,7 @@ def _strided(function: Elementwise) -> Kernel:
     def strided(where, i):
         at, shape, strides, axes = where
         for axis in range(axes - 1, -1, -1):
-            n = fetch(np.int64, (shape,), axis)[0]
+            n = get(np.int64, shape, axis)
             at = moved(at, listed(strides, axis, columns), i % n)
             i //= n
         return at, 0
@@ -193,13 +197,13 @@ def _strided(function: Elementwise) -> Kernel:
     return strided
 
 
-def _summed(function: Elementwise, dtype: np.dtype[Any], place: Kernel) -> Kernel:
+def _summed(function: Elementwise, storages: Storages, place: Kernel) -> Kernel:
     """``summed(where, lo, hi, constants, values, block_at, into, rank, size)``: a block's sums.
 
     ``into`` is (sums, the row's first block, how many it has, which of these this is).
     """
     count = len(function.normed)
-    made = [_summed_one(each, dtype, place, k, count) for k, each in enumerate(functions(function))]
+    made = [_summed_one(each, storages, place, k, count) for k, each in enumerate(functions(function))]
     return functools.reduce(_one_after_another, made)
 
 
@@ -213,16 +217,17 @@ def _one_after_another(one: Kernel, other: Kernel) -> Kernel:
     return both
 
 
-def _summed_one(function: Elementwise, dtype: np.dtype[Any], place: Kernel, k: int, count: int) -> Kernel:
-    scalar, kind, squares = scalar_of(function, dtype), dtype.type, block_squares(in_shared, dtype)
-    sources, _ = pickers(function)
+def _summed_one(function: Elementwise, storages: Storages, place: Kernel, k: int, count: int) -> Kernel:
+    kept, reads, _ = columns_of(function, storages)
+    scalar, load = scalar_of(function, computed(storages)), loader(kept, reads)
+    squares = block_squares(in_shared, computed(storages))
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def summed_one(where, lo, hi, constants, values, block_at, into, rank, size):
         for i in range(lo + rank, hi, size):
             at, j = place(where, i)
-            hold(block_at, i - lo, np.float64(scalar(*fetch(kind, sources(at), j), *constants)))
+            hold(block_at, i - lo, np.float64(scalar(*load(at, j), *constants)))
         barrier()
         sums, begin, blocks, b = into
         at_norm = sums + 8 * PER_SLOT * (begin * count + k * blocks)

@@ -22,6 +22,7 @@ from .arrays import as_view, empty_like, in_kind_of
 from .factor import ONE, Factor, factor
 from .host import summing, walk
 from .norm import finite_norm
+from .storage import storage_of
 from .table import Table, by_lines
 from .targets import target_for
 from .view import Array, View, address
@@ -111,8 +112,8 @@ class Place(Protocol):
     def hold(self, values: Host) -> Array:
         """New memory with these values."""
 
-    def full(self, x: Array, value: float) -> Array:
-        """A new array laid out as ``x``, full of one value."""
+    def full(self, x: Array, value: float, dtype: np.dtype[Any]) -> Array:
+        """A new array of a dtype laid out as ``x``, full of one value."""
 
     def copy(self, to: Array, values: Array) -> None:
         """Write values, from any place, to an array of their shape."""
@@ -190,8 +191,8 @@ class HostPlace:
     def hold(self, values: Host) -> Host:
         return values
 
-    def full(self, x: Host, value: float) -> Host:
-        return np.full_like(x, value, subok=False)
+    def full(self, x: Host, value: float, dtype: np.dtype[Any]) -> Host:
+        return np.full_like(x, value, dtype, subok=False)
 
     def copy(self, to: Host, values: Array) -> None:
         to[...] = place_of(values).read(values)
@@ -215,7 +216,7 @@ class HostPlace:
             sweep, pieces, first = table.ready(target)
             made.append((sweep, table.addresses, pieces, first, scalars))
         if table.strided:
-            strided, shares = walk(table.function, table.dtype, target), threads.shares(target)
+            strided, shares = walk(table.function, table.storages, target), threads.shares(target)
             for row in table.strided.values():
                 addresses = np.array([[address(a) for a in row]], np.int64)
                 lines = by_lines(row, table.function.indexed)
@@ -252,7 +253,7 @@ class HostPlace:
     def total(self, x: Host) -> float:
         """The sum of all elements in float64, in the order in which they lie in memory."""
         dense = x.ravel("K")
-        return float(summing(x.dtype)(address(dense), dense.size))
+        return float(summing(storage_of(x))(address(dense), dense.size))
 
     @staticmethod
     def as_alpha(total: Any, dtype: np.dtype[Any], alpha: Any) -> Any:
@@ -274,7 +275,7 @@ class HostPlace:
         numbers = [np.ascontiguousarray(each, np.int64) for each in (order, starts)]
         width = int(np.prod(values.shape[1:], dtype=np.int64))
         where = (address(values), *map(address, numbers), len(out), width, address(out))
-        grid.native(sums.gathered(values.dtype))(1, *where)
+        grid.native(sums.gathered(storage_of(values)))(1, *where)
         return out
 
     def number(self, x: Host) -> Scalars | None:

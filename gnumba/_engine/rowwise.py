@@ -25,11 +25,12 @@ from . import threads
 from .checks import same_elements
 from .compile.cache import own_symbol
 from .compile.intrinsics import intrinsic, stack_slot
-from .compile.kernel import FLOAT64_LIST, Kernel, compiled, like_scalars, pickers, scalar_of, specialized
+from .compile.kernel import FLOAT64_LIST, Kernel, compiled, element_of, like_scalars, specialized
 from .compile.specialize import OPTIONS, Specialized, refuse_widening
 from .host import INT64_LIST, INT64_TABLE
 from .lanes import listed
-from .memory import INT64, fetch, moved, pick, put, row, stay_apart
+from .memory import INT64, get, moved, pick, put, row, stay_apart
+from .storage import alike
 from .targets import target_for
 from .view import address
 
@@ -168,24 +169,24 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
     def labelled(at, along, staged, width, memory, scalars, r, labels, hot, losses):
         out, own, at_label, label = at[-1], 0.0, 0.0, 0
         if labels != 0:
-            label, own = fetch(np.int64, (labels,), r)[0], fetch(np.float64, (hot,), r)[0]
+            label, own = get(np.int64, labels, r), get(np.float64, hot, r)
             if label < 0 or (own == 0.0 and is_hard):
                 for i in range(width):
-                    put(kind, (out + i * along[-1],), 0, kind(0.0))
-                put(np.float64, (losses,), r, 0.0)
+                    put(kind, out + i * along[-1], 0, kind(0.0))
+                put(np.float64, losses, r, 0.0)
                 return
-            at_label = np.float64(fetch(kind, (at[0] + label * along[0],), 0)[0])
+            at_label = np.float64(get(kind, at[0] + label * along[0], 0))
         measure(at, along, staged, width, memory, scalars)
         weight = number(memory, WEIGHT) + own
-        put(np.float64, (memory,), WEIGHT, weight)
+        put(np.float64, memory, WEIGHT, weight)
         distance = at_label - number(memory, MAXIMUM)
         loss = loss_of(number(memory, TOTAL), weight, number(memory, WEIGHED), own, distance)
-        put(np.float64, (losses,), r, loss)
+        put(np.float64, losses, r, loss)
         write(at, along, staged, width, memory, scalars)
         if labels != 0:
-            there = (out + label * along[-1],)
+            there = out + label * along[-1]
             share = own * number(scalars, 0)
-            put(kind, there, 0, kind(np.float64(fetch(kind, there, 0)[0]) - share))
+            put(kind, there, 0, kind(np.float64(get(kind, there, 0)) - share))
 
     return labelled
 
@@ -194,7 +195,7 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
 @own_symbol
 def number(memory, k):
     """Number k of float64 numbers in memory."""
-    return fetch(np.float64, (memory,), k)[0]
+    return get(np.float64, memory, k)
 
 
 @functools.cache
@@ -218,7 +219,7 @@ def _measure(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
         blocks = -(-width // BLOCK)
         parts = stage(at, along, staged, width, 0, memory)
         for k in range(constants):
-            put(np.float64, (memory,), NUMBERS + shifted + k, number(scalars, k))
+            put(np.float64, memory, NUMBERS + shifted + k, number(scalars, k))
         for b in range(blocks):
             lo = b * BLOCK
             n = min(BLOCK, width - lo)
@@ -227,11 +228,11 @@ def _measure(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
             block = listed(memory + 8 * COLUMNS, 0, columns)
             if shifted:
                 largest = lane_maximum(kind, block[0], n)
-                put(np.float64, (parts,), b * (sums + 1) + sums, largest)
-                put(np.float64, (memory,), NUMBERS, largest if largest > -math.inf else 0.0)
+                put(np.float64, parts, b * (sums + 1) + sums, largest)
+                put(np.float64, memory, NUMBERS, largest if largest > -math.inf else 0.0)
             span(term(block), n, memory + 8 * NUMBERS)
             for j in range(sums):
-                put(np.float64, (parts,), b * (sums + 1) + j, total(block[reads + j], n))
+                put(np.float64, parts, b * (sums + 1) + j, total(block[reads + j], n))
             if kept and blocks > 1:
                 copy_out(block[reads], at[-1] + lo * along[-1], along[-1], n)
         joined(parts, blocks, memory)
@@ -259,13 +260,13 @@ def _write(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
             if blocks > 1:
                 stage(at, along, staged, width, lo, memory)
                 if kept:
-                    copy_in(out, along[-1], n, fetch(np.int64, (memory,), COLUMNS + reads)[0])
+                    copy_in(out, along[-1], n, get(np.int64, memory, COLUMNS + reads))
             maximum, total, weight = number(memory, MAXIMUM), number(memory, TOTAL), number(memory, WEIGHT)
             ratio = ratio_of(number(parts, b * (sums + 1) + sums), maximum) if shifted else 1.0
             made = numbers_of(ratio, maximum, total, weight, *numbers_at(np.float64, scalars, constants))
             put_numbers(memory + 8 * NUMBERS, made)
             if staged[-1] == 0:
-                put(np.int64, (memory,), COLUMNS + last, out)
+                put(np.int64, memory, COLUMNS + last, out)
             block = listed(memory + 8 * COLUMNS, 0, columns)
             span(result(block), n, memory + 8 * NUMBERS)
             if staged[-1] != 0:
@@ -299,10 +300,10 @@ def _joined(function: Rowwise) -> Kernel:
                 weighed += number(parts, b * each + 2)
                 if share != 0.0 and shift != maximum:
                     weighed += share * (shift - maximum)
-        put(np.float64, (memory,), MAXIMUM, maximum)
-        put(np.float64, (memory,), TOTAL, total)
-        put(np.float64, (memory,), WEIGHT, weight)
-        put(np.float64, (memory,), WEIGHED, weighed)
+        put(np.float64, memory, MAXIMUM, maximum)
+        put(np.float64, memory, TOTAL, total)
+        put(np.float64, memory, WEIGHT, weight)
+        put(np.float64, memory, WEIGHED, weighed)
 
     return joined
 
@@ -325,17 +326,15 @@ def _ratio_of() -> Kernel:
 
 def _span(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
     """``span(addresses, n, numbers)`` over dense memory, of which no column is another."""
-    scalar, kind, count = scalar_of(function, dtype), dtype.type, like_scalars(function)
-    sources, targets = pickers(function)
+    element, kind, count = element_of(function, alike(function, dtype)), dtype.type, like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def span(addresses, n, numbers):
         stay_apart()
-        read, written = sources(addresses), targets(addresses)
         constants = numbers_at(kind, numbers, count)
         for i in range(n):
-            put(kind, written, i, scalar(*fetch(kind, read, i), *constants))
+            element(addresses, i, i, constants)
 
     return span
 
@@ -360,7 +359,7 @@ def _stage(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
                     copy_in(there, along[c], n, here)
                 else:
                     here = there
-            put(np.int64, (memory,), COLUMNS + c, here)
+            put(np.int64, memory, COLUMNS + c, here)
         return memory + first + columns * nbytes
 
     return stage
@@ -404,10 +403,10 @@ def _copied_in(dtype: np.dtype[Any]) -> Kernel:
         stay_apart()
         if stride == itemsize:
             for i in range(n):
-                put(kind, (to,), i, fetch(kind, (source,), i))
+                put(kind, to, i, get(kind, source, i))
         else:
             for i in range(n):
-                put(kind, (to,), i, fetch(kind, (source + i * stride,), 0))
+                put(kind, to, i, get(kind, source + i * stride, 0))
 
     return copied
 
@@ -423,10 +422,10 @@ def _copied_out(dtype: np.dtype[Any]) -> Kernel:
         stay_apart()
         if stride == itemsize:
             for i in range(n):
-                put(kind, (to,), i, fetch(kind, (source,), i))
+                put(kind, to, i, get(kind, source, i))
         else:
             for i in range(n):
-                put(kind, (to + i * stride,), 0, fetch(kind, (source,), i))
+                put(kind, to + i * stride, 0, get(kind, source, i))
 
     return copied
 
@@ -440,7 +439,7 @@ def _total(dtype: np.dtype[Any]) -> Kernel:
     @own_symbol
     def total(address, n):
         for i in range(n, -(-n // WIDE) * WIDE):
-            put(kind, (address,), i, kind(-0.0))
+            put(kind, address, i, kind(-0.0))
         return lane_sum(kind, address, n)
 
     return total

@@ -13,14 +13,15 @@ from numba import types
 from .._rule import Elementwise
 from . import host
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, like_scalars, pickers, scalar_of
+from .compile.kernel import Kernel, accessors, columns_of, like_scalars, scalar_of
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
 from .grid import WHOLE, Body, approve, scalars_type
 from .lanes import barrier, clear, first, held, hold, listed, shared, ticket
-from .memory import fetch, moved, put
+from .memory import get, loader, moved, put, storer
 from .norm import SMALL, largest_float
+from .storage import Storage, Storages, computed, names_of
 from .table import BLOCK
 
 REAL = types.float64
@@ -34,7 +35,7 @@ part_sums, whole_block, block_values, parts = map(shared, (BLOCK // 16 + 16, BLO
 
 
 @functools.cache
-def squares(dtype: np.dtype[Any]) -> Body:
+def squares(storage: Storage) -> Body:
     """Σx² of a column of dense rows, and with the last of its ``slots`` the norm of all.
 
     (table, columns, column, pieces, count, sums, counter, totals, slot, slots, control, scale, limit, skip)
@@ -43,7 +44,7 @@ def squares(dtype: np.dtype[Any]) -> Body:
     piece; ``counter`` is 0 before and after. The sums, at each of `SCALES`, go to ``totals`` at ``slot``;
     `_finish` says what the last slot's launch writes to ``control``.
     """
-    block_sums, dense = block_squares(_dense(dtype), dtype), fold_slot(dtype)
+    block_sums, dense = block_squares(_dense(storage), storage.computed), fold_slot(storage.computed)
 
     def squares(
         block, blocks, rank, size, table, columns, column, pieces, count,
@@ -52,7 +53,7 @@ def squares(dtype: np.dtype[Any]) -> Body:
         values = part_sums()
         for b in range(block, count, blocks):
             k, lo, hi = listed(pieces, b, (0, 0, 0))
-            at = fetch(np.int64, (table,), k * columns + column)[0]
+            at = get(np.int64, table, k * columns + column)
             block_sums((at,), lo, hi if at != 0 else lo, values, sums, b, count, rank, size)
         if _is_last(counter, blocks, values, rank):
             dense(sums, count, totals, slot, rank, size)
@@ -60,16 +61,17 @@ def squares(dtype: np.dtype[Any]) -> Body:
                 _finish(totals, slots, control, scale, limit, skip)
 
     arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
-    return Body(f"squares_{dtype.name}", squares, arguments)
+    return Body(f"squares_{storage.name}", squares, arguments)
 
 
 @functools.cache
-def strided_squares(dtype: np.dtype[Any]) -> Body:
+def strided_squares(storage: Storage) -> Body:
     """Σx² of one array with any strides, and with the last of the ``slots`` the norm of all slots.
 
     (address, shape, strides, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
     """
-    block_sums, fold_all, kind = block_squares(in_shared, dtype), fold_slot(dtype), dtype.type
+    block_sums, fold_all = block_squares(in_shared, storage.computed), fold_slot(storage.computed)
+    load, _ = accessors(storage)
 
     def strided_squares(
         block, blocks, rank, size, address, shape, strides, axes, length,
@@ -81,10 +83,10 @@ def strided_squares(dtype: np.dtype[Any]) -> Body:
             for i in range(lo + rank, hi, size):
                 at, rest = (address,), i
                 for axis in range(axes - 1, -1, -1):
-                    n = fetch(np.int64, (shape,), axis)[0]
-                    at = moved(at, fetch(np.int64, (strides,), axis), rest % n)
+                    n = get(np.int64, shape, axis)
+                    at = moved(at, (get(np.int64, strides, axis),), rest % n)
                     rest //= n
-                hold(block_at, i - lo, np.float64(fetch(kind, at, 0)[0]))
+                hold(block_at, i - lo, np.float64(load(at, 0)[0]))
             barrier()
             block_sums((block_at,), 0, hi - lo, values, sums, b, count, rank, size)
         if _is_last(counter, blocks, values, rank):
@@ -93,81 +95,80 @@ def strided_squares(dtype: np.dtype[Any]) -> Body:
                 _finish(totals, slots, control, scale, limit, skip)
 
     arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
-    return Body(f"strided_squares_{dtype.name}", strided_squares, arguments)
+    return Body(f"strided_squares_{storage.name}", strided_squares, arguments)
 
 
 @functools.cache
-def overflow(dtype: np.dtype[Any]) -> Body:
+def overflow(storage: Storage) -> Body:
     """Whether an element of a column of dense rows is infinite only after division by ``scale``.
 
     (table, columns, column, pieces, count, control, scale, skip), as `squares` has them, which comes before.
     """
-    mark, kind = _overflow_marked(dtype), dtype.type
+    mark, (load, _) = _overflow_marked(storage.computed), accessors(storage)
 
     def overflow(block, blocks, rank, size, table, columns, column, pieces, count, control, scale, skip):
         for b in range(block, count, blocks):
             k, lo, hi = listed(pieces, b, (0, 0, 0))
-            at = fetch(np.int64, (table,), k * columns + column)[0]
+            at = get(np.int64, table, k * columns + column)
             for i in range(lo + rank, hi if at != 0 else lo, size):
-                mark(np.float64(fetch(kind, (at,), i)[0]), control, scale, skip)
+                mark(np.float64(load((at,), i)[0]), control, scale, skip)
 
-    return Body(f"overflow_{dtype.name}", overflow, (*(WHOLE,) * 6, REAL, WHOLE))
+    return Body(f"overflow_{storage.name}", overflow, (*(WHOLE,) * 6, REAL, WHOLE))
 
 
 @functools.cache
-def strided_overflow(dtype: np.dtype[Any]) -> Body:
+def strided_overflow(storage: Storage) -> Body:
     """`overflow` of one array with any strides: (address, axes, count, length, control, scale, skip).
 
     ``axes`` is the address of (size, stride in bytes) of each of the ``count`` axes.
     """
-    mark, kind = _overflow_marked(dtype), dtype.type
+    mark, (load, _) = _overflow_marked(storage.computed), accessors(storage)
 
     def strided_overflow(block, blocks, rank, size, address, axes, count, length, control, scale, skip):
         for i in range(block * size + rank, length, blocks * size):
             at = _along_axes(address, axes, count, i)
-            mark(np.float64(fetch(kind, (at,), 0)[0]), control, scale, skip)
+            mark(np.float64(load((at,), 0)[0]), control, scale, skip)
 
-    return Body(f"strided_overflow_{dtype.name}", strided_overflow, (*(WHOLE,) * 5, REAL, WHOLE))
+    return Body(f"strided_overflow_{storage.name}", strided_overflow, (*(WHOLE,) * 5, REAL, WHOLE))
 
 
 @functools.cache
-def total(dtype: np.dtype[Any]) -> Body:
+def total(storage: Storage) -> Body:
     """Σx of dense elements: (address, length, sums, counter, result)."""
-    kind = dtype.type
+    load, _ = accessors(storage)
 
     def total(block, blocks, rank, size, address, length, sums, counter, result):
         values, count = block_values(), -(-length // SUMMED)
         for b in range(block, count, blocks):
             lo, hi = b * SUMMED, min(length, (b + 1) * SUMMED)
             for i in range(lo + rank, hi, size):
-                hold(values, i - lo, np.float64(fetch(kind, (address,), i)[0]))
+                hold(values, i - lo, np.float64(load((address,), i)[0]))
             _fold(values, hi - lo, rank, size)
             _keep(values, sums, b, rank)
         if _is_last(counter, blocks, values, rank):
             _fold_global(sums, count, result, 0, rank, size)
 
-    return Body(f"total_{dtype.name}", total, (WHOLE,) * 5)
+    return Body(f"total_{storage.name}", total, (WHOLE,) * 5)
 
 
 @functools.cache
-def summed(function: Elementwise, dtype: np.dtype[Any]) -> Body:
+def summed(function: Elementwise, storages: Storages) -> Body:
     """A function with ``summed`` over dense arrays, and the sum of its last output, which is not stored.
 
     (addresses, length, sums, counter, result, scalars)
     """
-    scalar, kind = scalar_of(function, dtype), dtype.type
-    columns = tuple(range(len(function.columns) - 1))
-    sources, targets = pickers(function)
+    kept, reads, writes = columns_of(function, storages)
+    scalar = scalar_of(function, computed(storages))
+    load, store = loader(kept, reads), storer(kept, writes[:-1])
     numbers, stored = like_scalars(function), (0,) * (len(function.writes) - 1)
 
     def summed(block, blocks, rank, size, addresses, length, sums, counter, result, scalars):
         values, count, constants = block_values(), -(-length // SUMMED), first(scalars, numbers)
-        read, written = sources((*addresses, 0)), first(targets((*addresses, 0)), stored)
         for b in range(block, count, blocks):
             lo, hi = b * SUMMED, min(length, (b + 1) * SUMMED)
             for i in range(lo + rank, hi, size):
-                outputs = scalar(*fetch(kind, read, i), *constants)
-                put(kind, written, i, first(outputs, stored))
+                outputs = scalar(*load(addresses, i), *constants)
+                store(addresses, i, first(outputs, stored))
                 hold(values, i - lo, np.float64(outputs[-1]))
             _fold(values, hi - lo, rank, size)
             _keep(values, sums, b, rank)
@@ -175,21 +176,21 @@ def summed(function: Elementwise, dtype: np.dtype[Any]) -> Body:
             _fold_global(sums, count, result, 0, rank, size)
 
     return Body(
-        f"{function.name}_summed_{dtype.name}",
+        f"{function.name}_summed_{names_of(storages)}",
         summed,
-        (types.UniTuple(WHOLE, len(columns)), *(WHOLE,) * 4, scalars_type(function, dtype)),
-        functools.partial(approve, function, dtype),
+        (types.UniTuple(WHOLE, len(function.columns) - 1), *(WHOLE,) * 4, scalars_type(function, storages)),
+        functools.partial(approve, function, storages),
     )
 
 
 @functools.cache
-def gathered(dtype: np.dtype[Any]) -> Body:
+def gathered(storage: Storage) -> Body:
     """Sums of rows that are named more than once, in float64 and in order.
 
     (values, order, starts, rows, width, out): ``out[r] = Σ values[order[k]]`` for k from ``starts[r]`` to
     ``starts[r + 1]``, all rows of ``width`` elements without gaps.
     """
-    kind = dtype.type
+    load, store = accessors(storage)
 
     def gathered(block, blocks, rank, size, values, order, starts, rows, width, out):
         for i in range(block * size + rank, rows * width, blocks * size):
@@ -197,22 +198,22 @@ def gathered(dtype: np.dtype[Any]) -> Body:
             lo, hi = listed(starts + 8 * r, 0, (0, 0))
             sum_of_row = np.float64(0.0)
             for k in range(lo, hi):
-                there = fetch(np.int64, (order,), k)[0] * width + column
-                x = np.float64(fetch(kind, (values,), there)[0])
+                there = get(np.int64, order, k) * width + column
+                x = np.float64(load((values,), there)[0])
                 sum_of_row = x if k == lo else sum_of_row + x
-            put(kind, (out,), i, kind(sum_of_row))
+            store((out,), i, sum_of_row)
 
-    return Body(f"gathered_{dtype.name}", gathered, (WHOLE,) * 6)
+    return Body(f"gathered_{storage.name}", gathered, (WHOLE,) * 6)
 
 
 @functools.cache
-def along(dtype: np.dtype[Any]) -> Body:
+def along(storage: Storage) -> Body:
     """Sums over some axes of an array with any strides, in float64: 256 parts of each, then these folded.
 
     (address, kept, kept_axes, rows, over, over_axes, length, out): ``kept`` and ``over`` are the addresses of
     (size, stride in bytes) of the axes, rows and length how many elements these have.
     """
-    kind = dtype.type
+    load, store = accessors(storage)
 
     def along(block, blocks, rank, size, address, kept, kept_axes, rows, over, over_axes, length, out):
         values = parts()
@@ -222,25 +223,25 @@ def along(dtype: np.dtype[Any]) -> Body:
                 total = np.float64(0.0)
                 for i in range(part, length, PARTS):
                     at = _along_axes(start, over, over_axes, i)
-                    total += np.float64(fetch(kind, (at,), 0)[0])
+                    total += np.float64(load((at,), 0)[0])
                 hold(values, part, total)
             _fold(values, PARTS, rank, size)
             if rank == 0:
-                put(kind, (out,), r, kind(held(values, 0)))
+                store((out,), r, held(values, 0))
 
-    return Body(f"along_{dtype.name}", along, (WHOLE,) * 8)
+    return Body(f"along_{storage.name}", along, (WHOLE,) * 8)
 
 
 @functools.cache
-def rounded(dtype: np.dtype[Any]) -> Body:
-    """A float64 number over another, as one of a dtype: (source, divisor, out)."""
-    kind = dtype.type
+def rounded(storage: Storage) -> Body:
+    """A float64 number over another, as one of another dtype: (source, divisor, out)."""
+    _, store = accessors(storage)
 
     def rounded(block, blocks, rank, size, source, divisor, out):
         if block == 0 and rank == 0:
-            put(kind, (out,), 0, kind(fetch(np.float64, (source,), 0)[0] / divisor))
+            store((out,), 0, get(np.float64, source, 0) / divisor)
 
-    return Body(f"rounded_{dtype.name}", rounded, (WHOLE, REAL, WHOLE))
+    return Body(f"rounded_{storage.name}", rounded, (WHOLE, REAL, WHOLE))
 
 
 @numba.njit(**OPTIONS)
@@ -257,14 +258,14 @@ def _along_axes(at, axes, count, i):
 # A block's elements.
 
 
-def _dense(dtype: np.dtype[Any]) -> Kernel:
+def _dense(storage: Storage) -> Kernel:
     """``element(place, i)`` of dense memory: place is (address,)."""
-    kind = dtype.type
+    load, _ = accessors(storage)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def element(place, i):
-        return np.float64(fetch(kind, place, i)[0])
+        return np.float64(load(place, i)[0])
 
     return element
 
@@ -343,7 +344,7 @@ def _fold(values, n, rank, size):
 def _keep(values, sums, k, rank):
     """Store the sum that `_fold` found. No barrier follows: only thread 0 writes to its place."""
     if rank == 0:
-        put(np.float64, (sums,), k, held(values, 0))
+        put(np.float64, sums, k, held(values, 0))
 
 
 @numba.njit(**OPTIONS)
@@ -353,7 +354,7 @@ def _is_last(counter, blocks, values, rank):
     if rank == 0:
         before = ticket(counter)
         if before == blocks - 1:
-            put(np.int64, (counter,), 0, 0)
+            put(np.int64, counter, 0, 0)
         hold(values, 0, 1.0 if before == blocks - 1 else 0.0)
     barrier()
     return held(values, 0) == 1.0
@@ -366,12 +367,11 @@ def _fold_global(sums, n, result, k, rank, size):
     while n > 1:
         half = (n + 1) // 2
         for i in range(rank, n - half, size):
-            pair = fetch(np.float64, (sums, sums + 8 * half), i)
-            put(np.float64, (sums,), i, pair[0] + pair[1])
+            put(np.float64, sums, i, get(np.float64, sums, i) + get(np.float64, sums, half + i))
         barrier()
         n = half
     if rank == 0:
-        put(np.float64, (result,), k, fetch(np.float64, (sums,), 0)[0] if n == 1 else 0.0)
+        put(np.float64, result, k, get(np.float64, sums, 0) if n == 1 else 0.0)
 
 
 def fold_slot(dtype: np.dtype[Any]) -> Kernel:
@@ -386,8 +386,8 @@ def fold_slot(dtype: np.dtype[Any]) -> Kernel:
             _fold_global(sums + 8 * count, count, totals, PER_SLOT * slot + 1, rank, size)
             _fold_global(sums + 16 * count, count, totals, PER_SLOT * slot + 2, rank, size)
         elif rank == 0:  # no square of a float32 leaves float64
-            put(np.float64, (totals,), PER_SLOT * slot + 1, math.inf)
-            put(np.float64, (totals,), PER_SLOT * slot + 2, 0.0)
+            put(np.float64, totals, PER_SLOT * slot + 1, math.inf)
+            put(np.float64, totals, PER_SLOT * slot + 2, 0.0)
 
     return fold
 
@@ -395,7 +395,8 @@ def fold_slot(dtype: np.dtype[Any]) -> Kernel:
 @numba.njit(**OPTIONS)
 @own_symbol
 def norm_of(totals, slot):
-    return root(*fetch(np.float64, (totals, totals + 8, totals + 16), PER_SLOT * slot))
+    at = totals + 8 * PER_SLOT * slot
+    return root(get(np.float64, at, 0), get(np.float64, at, 1), get(np.float64, at, 2))
 
 
 @numba.njit(**OPTIONS)
@@ -439,13 +440,13 @@ def _finish(totals, slots, control, scale, limit, skip):
         norm = large * math.sqrt(fma(ratio, ratio, 1.0)) if large == large else large
     norm /= scale
     finite = abs(norm) < math.inf
-    put(np.float64, (control,), NORM, norm)
-    put(np.float64, (control,), GO, 0.0 if skip != 0 and not finite else 1.0)
-    put(np.float64, (control,), FINITE, 1.0 if finite else 0.0)
+    put(np.float64, control, NORM, norm)
+    put(np.float64, control, GO, 0.0 if skip != 0 and not finite else 1.0)
+    put(np.float64, control, FINITE, 1.0 if finite else 0.0)
     mantissa, exponent = _factor(norm, limit, scale)
     power, rest = _split(mantissa, exponent, BOUND32)
-    put(np.float64, (control,), FACTORS32, power)
-    put(np.float64, (control,), FACTORS32 + 1, rest)
+    put(np.float64, control, FACTORS32, power)
+    put(np.float64, control, FACTORS32 + 1, rest)
     power, rest = _split(mantissa, exponent, BOUND64)
-    put(np.float64, (control,), FACTORS64, power)
-    put(np.float64, (control,), FACTORS64 + 1, rest)
+    put(np.float64, control, FACTORS64, power)
+    put(np.float64, control, FACTORS64 + 1, rest)

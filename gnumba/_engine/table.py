@@ -1,4 +1,4 @@
-"""A table: rows (p, g, *state) of one dtype in one place, as addresses that a kernel walks."""
+"""A table: rows (p, g, *state) kept alike in one place, as addresses that a kernel walks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from .._rule import Elementwise
 from . import host, threads
 from .compile.kernel import Kernel
+from .storage import Storages, computed, storages_of
 from .view import Array, address
 
 Row = tuple[Array, ...]
@@ -27,8 +28,9 @@ class Table:
     or have gaps is walked by their strides. The second column may be bound anew for each run.
     """
 
-    def __init__(self, function: Elementwise, rows: list[Row]) -> None:
-        self.function, self.dtype = function, rows[0][0].dtype
+    def __init__(self, function: Elementwise, rows: list[Row], storages: Storages | None = None) -> None:
+        self.function = function
+        self._set_storages(storages or storages_of(rows[0]))
         self.rows = rows
         self.addresses = np.array([[address(a) for a in row] for row in rows], np.int64)
         self.strided: dict[int, Row] = {}
@@ -37,10 +39,13 @@ class Table:
                 self._bind_strided(k, row)
         self._set_sizes(np.array([row[0].size for row in rows], np.int64))
 
+    def _set_storages(self, storages: Storages) -> None:
+        self.storages, self.computed = storages, computed(storages)
+
     def _set_sizes(self, sizes: Array) -> None:
         self._sizes, self.size = sizes, int(sizes.sum())
         self.kept: list[Any] = []  # by its place, and shared with subsets
-        self.traffic = self.size * host.cost(self.function, self.dtype)
+        self.traffic = self.size * host.cost(self.function, self.storages)
         self._ready: dict[str, tuple[Kernel, Array, Array]] = {}
 
     def bind(self, k: int, column: Array) -> None:
@@ -85,10 +90,11 @@ class Table:
 
     def column(self, k: int) -> Iterator[Array]:
         """The k-th array of each row that is not left out, dense ones flat."""
+        storage = self.storages[k]
         for at, size in zip(self.addresses[:, k].tolist(), self._sizes.tolist(), strict=True):
             if at:
-                memory = (ctypes.c_char * (size * self.dtype.itemsize)).from_address(at)
-                yield np.frombuffer(memory, self.dtype)
+                memory = (ctypes.c_char * (size * storage.itemsize)).from_address(at)
+                yield np.frombuffer(memory, storage.kept)
         yield from (arrays[k] for arrays in self.strided.values())
 
     def _bind_strided(self, k: int, row: Row) -> None:
@@ -98,7 +104,7 @@ class Table:
     def ready(self, target: str, make: Callable[..., Kernel] = host.sweep) -> tuple[Kernel, Array, Array]:
         """The sweep that is made, the pieces of all shares, and where in them each share begins."""
         if target not in self._ready:
-            sweep = make(self.function, self.dtype, target)
+            sweep = make(self.function, self.storages, target)
             self._ready[target] = (sweep, *self._dealt(threads.shares(target)))
         return self._ready[target]
 
@@ -109,14 +115,17 @@ class Table:
 class PickedRows(Table):
     """Rows ``indices`` of arrays (p, g, *state) along their first axis; g holds no others."""
 
-    def __init__(self, function: Elementwise, whole: Row, indices: Array) -> None:
+    def __init__(
+        self, function: Elementwise, whole: Row, indices: Array, storages: Storages | None = None
+    ) -> None:
         every = np.arange(indices.size)
         picks = [every if k == 1 else indices for k in range(len(whole))]
         if not all(a[:1].flags.c_contiguous for a in whole):
             rows = zip(*picks, strict=True)
-            super().__init__(function, [tuple(map(operator.getitem, whole, row)) for row in rows])
+            super().__init__(function, [tuple(map(operator.getitem, whole, row)) for row in rows], storages)
             return
-        self.function, self.dtype, self.strided, self.rows = function, whole[0].dtype, {}, [whole]
+        self.function, self.strided, self.rows = function, {}, [whole]
+        self._set_storages(storages or storages_of(whole))
         starts = [address(a) + pick * a.strides[0] for a, pick in zip(whole, picks, strict=True)]
         self.addresses = np.stack(starts, axis=1)
         self._set_sizes(np.full(indices.size, whole[0][:1].size))

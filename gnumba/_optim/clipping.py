@@ -254,7 +254,7 @@ def _scale(arrays: list[Array], by: Verdict) -> None:
     """Multiply arrays, in place, by what a verdict says."""
     if by.factor != ONE or by.control:
         tables = _begun(SCALED, arrays)
-        launch([(table, np.array(by.factor.split(table.dtype))) for table in tables], by)
+        launch([(table, np.array(by.factor.split(table.computed))) for table in tables], by)
 
 
 def _begun(function: Elementwise, arrays: list[Array]) -> list[Table]:

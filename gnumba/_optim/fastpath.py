@@ -41,7 +41,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
     held, match = _containers(optimizer._params)
     bind, forced, made_for = plan.binding.bind, forced_target, forced_target()
     size, group_count = len(optimizer._params), len(groups)
-    factors = optimizer._turned(ONE).split(updates[0].table.dtype)  # those of every dtype
+    factors = optimizer._turned(ONE).split(updates[0].table.computed)  # those of every dtype
 
     def step(optimizer: Optimizer, grads: Any, scale: float) -> bool:
         if forced() != made_for or len(groups) != group_count or (plain and scale != 1.0):

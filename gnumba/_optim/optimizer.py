@@ -193,7 +193,7 @@ class Optimizer(Stateful):
         """Set the scalars of an update for this step, and its gradients' factors; what it leaves."""
         hyper = self._groups[update.group].taken(hyper, update.decays)
         corrections = self.corrections(self._t + 1 - update.missed, hyper, **memory)
-        pair = by.split(update.table.dtype)
+        pair = by.split(update.table.computed)
         if update.filled_from is hyper:
             update.correct(corrections, pair)
         else:

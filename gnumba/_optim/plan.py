@@ -89,14 +89,17 @@ class Bound(NamedTuple):
 
 def first_states(rule: Rule, params: Iterable[Parameter]) -> list[dict[str, Any]]:
     """New state of each parameter, where it lives."""
-    return [{name: p.place.full(p.array, rule.initial.get(name, 0.0)) for name in rule.state} for p in params]
+    return [
+        {name: p.place.full(p.array, rule.initial.get(name, 0.0), p.storage.computed) for name in rule.state}
+        for p in params
+    ]
 
 
 NOTHING = Bound([], [], [])
 
 
 class Plan:
-    """Tables of parameters and their states, by group, decay, dtype and place."""
+    """Tables of parameters and their states, by group, decay, storage and place."""
 
     verdict: Verdict | None = None  # on the step before, whose memory the next one may use
 
@@ -174,7 +177,8 @@ class Plan:
             rows, g = g.of(p.name, p.array)
             bound.views.append(g)
             if rows.size:
-                picked = PickedRows(self._function, (p.array, g, *self._states[p.index].values()), rows)
+                whole = p.array, g, *self._states[p.index].values()
+                picked = PickedRows(self._function, whole, rows, table.storages)
                 bound.sparse.append(Update(picked, {p.index}, None, p.group, self._decays[p.index], missed))
         else:
             g = checks.check_gradient(p.name, g, p.array)

@@ -73,10 +73,7 @@ class Rows:
 
     def of(self, name: str, parameter: Array) -> tuple[Array, Array]:
         """Which rows of the parameter, each once, and their gradients; checked against it."""
-        checks.check_together({f"parameter {name}": parameter, f"gradient of {name}": self._seen})
-        if self._seen.dtype != parameter.dtype:
-            dtypes = f"{self._seen.dtype}, expected its parameter's, {parameter.dtype}"
-            raise TypeError(f"gradient of {name} has dtype {dtypes}")
+        checks.check_kept_alike(name, self._seen, parameter)
         if not parameter.ndim or self._seen.shape[1:] != parameter.shape[1:]:
             raise ValueError(
                 f"gradient of {name} has rows of shape {self._seen.shape[1:]}, "

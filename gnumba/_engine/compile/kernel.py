@@ -12,7 +12,8 @@ import numpy as np
 from numba import types
 
 from ..._rule import Elementwise
-from ..memory import pick
+from ..memory import loader, pick, storer
+from ..storage import Storage, Storages, computed
 from . import explain, numba_private
 from .cache import KernelCache, own_symbol
 from .specialize import OPTIONS, Specialized, inlined, refuse_widening
@@ -85,10 +86,11 @@ def _specialized(fn: Any, dtype: np.dtype[Any]) -> Specialized:
 
 
 def loop_compiled(
-    loop: Kernel, function: Elementwise, dtype: np.dtype[Any], target: str, *arguments: Any
+    loop: Kernel, function: Elementwise, storages: Storages, target: str, *arguments: Any
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
+    dtype = computed(storages)
     approve = functools.partial(refuse_widening, function.title, specialized(function, dtype))
     with explaining(function, dtype):
         return compiled(loop, (*arguments, FLOAT64_LIST), target, approve)
@@ -125,10 +127,44 @@ def like_scalars(function: Elementwise) -> tuple[int, ...]:
     return (0,) * (len(function.scalars) + 2 * function.scaled)
 
 
-def pickers(function: Elementwise) -> tuple[Any, Any]:
-    """Intrinsics that take from a row the addresses read and the addresses written."""
+@functools.cache
+def compilable(storage: Storage) -> Storage:
+    """The storage with its functions as an intrinsic has numba compile them."""
+    if storage.decode is None or storage.encode is None:
+        return storage
+    decode, encode = (
+        _specialized(fn, storage.computed).dispatcher for fn in (storage.decode, storage.encode)
+    )
+    # Closures: of others numba keeps what it compiled by their code alone, whatever the names in it mean.
+    return storage._replace(
+        decode=own_symbol(lambda code: decode(code)), encode=own_symbol(lambda number: encode(number))
+    )
+
+
+def columns_of(function: Elementwise, storages: Storages) -> tuple[Storages, Any, Any]:
+    """Storages for `loader` and its like, and which columns of a row are read and which written."""
     at = function.columns.index
-    return pick(tuple(map(at, function.reads))), pick(tuple(map(at, function.writes)))
+    return tuple(map(compilable, storages)), tuple(map(at, function.reads)), tuple(map(at, function.writes))
+
+
+def element_of(function: Elementwise, storages: Storages) -> Kernel:
+    """``element(addresses, i, index, constants)``: the function on element i of a row, its results stored."""
+    kept, reads, writes = columns_of(function, storages)
+    scalar, load, store = scalar_of(function, computed(storages)), loader(kept, reads), storer(kept, writes)
+    indices = indexer(function)
+
+    @numba.njit(**inlined())
+    @own_symbol
+    def element(addresses, i, index, constants):
+        store(addresses, i, scalar(*indices((index,)), *load(addresses, i), *constants))
+
+    return element
+
+
+def accessors(storage: Storage) -> tuple[Any, Any]:
+    """``load((address,), i)[0]`` and ``store((address,), i, number)`` of an array."""
+    kept = (compilable(storage),)
+    return loader(kept, (0,)), storer(kept, (0,))
 
 
 def indexer(function: Elementwise) -> Any:

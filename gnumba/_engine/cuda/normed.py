@@ -34,7 +34,7 @@ class Norms:
 
 def calls(device: Device, table: Table, control: int, scalars: Any) -> list[Call]:
     """Calls that put a table's rule on its stream, the norms of its rows before it."""
-    here, kind = table.kept[0], (table.function, table.dtype)
+    here, kind = table.kept[0], (table.function, table.storages)
     made: list[Call] = []
     if here.count and len(table.strided) < len(table.rows):
         if len(table.kept) == 1:

@@ -24,6 +24,7 @@ from ..arrays import as_view, empty_like, in_kind_of, operand, read_interface, r
 from ..checks import Updated
 from ..factor import CONTROL, FINITE, GO, NORM, ONE
 from ..place import Call, Care, Scalars, Verdict, place_of
+from ..storage import storage_of, storages_of
 from ..table import BLOCK, Table, by_lines, is_dense
 from ..view import View, address, geometry_at
 from . import driver, normed
@@ -66,8 +67,8 @@ class Device:
         driver.get().finish(self.ordinal)  # whichever stream is the first to use it
         return made
 
-    def full(self, x: DeviceView, value: float) -> DeviceView:
-        model, cuda = np.empty_like(x.geometry), driver.get()
+    def full(self, x: DeviceView, value: float, dtype: np.dtype[Any]) -> DeviceView:
+        model, cuda = np.empty_like(x.geometry, dtype), driver.get()
         if value != 0.0:
             model[...] = value
             return self.hold(model)
@@ -142,9 +143,9 @@ class Device:
         last: list[Call] = [(self.follow, here.others, (here.stream,))] if here.others else []
         if table.function.normed:
             return normed.calls(self, table, verdict.control, scalars) + last, CARE
-        bodies = [grid.sweep(table.function, table.dtype)]
+        bodies = [grid.sweep(table.function, table.storages)]
         if table.strided:
-            bodies.append(grid.walk(table.function, table.dtype))
+            bodies.append(grid.walk(table.function, table.storages))
         for body in bodies:
             driver.get().load(self.ordinal, body)
         calls: list[Call] = []
@@ -199,10 +200,10 @@ class Device:
         first, stream = row[0], row[0].stream
         with self.joined(row, stream):
             if not is_dense(row, function.indexed):
-                body = grid.walk(function, first.dtype)
+                body = grid.walk(function, storages_of(row))
                 self._walk(body, row, stream, 0, scalars, function.indexed)
             elif first.size:
-                body = grid.flat(function, first.dtype)
+                body = grid.flat(function, storages_of(row))
                 pieces = -(-first.size // grid.CHUNK)
                 with using(orders(row), stream):
                     self.start(body, stream, pieces, tuple(map(address, row)), first.size, scalars=scalars)
@@ -252,8 +253,8 @@ class Device:
         room = cuda.scratch(self.ordinal, 8 * (blocks + 2), stream)
         with self.joined((x, result), stream), using(orders((x, result)), stream), room as at:
             cuda.zero(self.ordinal, at, 8, stream)
-            self.start(sums.total(x.dtype), stream, blocks, address(x), x.size, at + 16, at, at + 8)
-            self.start(sums.rounded(result.dtype), stream, 1, at + 8, divisor, address(result))
+            self.start(sums.total(storage_of(x)), stream, blocks, address(x), x.size, at + 16, at, at + 8)
+            self.start(sums.rounded(storage_of(result)), stream, 1, at + 8, divisor, address(result))
 
     def _summed_along(self, x: DeviceView, axes: tuple[int, ...], result: Any) -> None:
         """The sums over some axes, in float64, into ``result``, dense, of the other axes."""
@@ -266,7 +267,7 @@ class Device:
             self.uploaded(numbers, stream) as at,
         ):
             where = address(x), at, len(kept), result.size, at + 16 * len(kept), len(axes), over
-            self.start(sums.along(x.dtype), stream, result.size, *where, address(result))
+            self.start(sums.along(storage_of(x)), stream, result.size, *where, address(result))
 
     def gathered(self, values: DeviceView, order: Array, starts: Array) -> DeviceView:
         rows, width = len(starts) - 1, int(np.prod(values.shape[1:], dtype=np.int64))
@@ -276,7 +277,7 @@ class Device:
             with using(orders((values, out)), stream), self.uploaded(numbers, stream) as at:
                 pieces = -(-rows * width // grid.THREADS)
                 where = address(values), at, at + 8 * order.size, rows, width, address(out)
-                self.start(sums.gathered(values.dtype), stream, pieces, *where)
+                self.start(sums.gathered(storage_of(values)), stream, pieces, *where)
         return out
 
     def number(self, x: DeviceView) -> None:
@@ -360,7 +361,7 @@ class Resident:
         with self.order:
             driver.get().upload(ordinal, self.pieces_at, pieces, stream)
         self._sweep = Arguments(
-            grid.sweep(table.function, table.dtype), self.rows_at, self.pieces_at, self.count, 0
+            grid.sweep(table.function, table.storages), self.rows_at, self.pieces_at, self.count, 0
         )
         self._of_norm: dict[int, Arguments] = {}
 
@@ -399,7 +400,7 @@ class Resident:
 
     def squares(self, table: Table, column: int, rest: tuple[Any, ...]) -> None:
         """The kernel that takes the norm of a column; ``rest`` are its arguments after `OF_TABLE`."""
-        body = sums.squares(table.dtype)
+        body = sums.squares(table.storages[column])
         if column not in self._of_norm:
             self._of_norm[column] = Arguments(body, *self._column(table, column))
         for k, value in enumerate(rest, OF_TABLE):
@@ -411,7 +412,7 @@ class Resident:
     def overflow(self, table: Table, column: int, rest: tuple[Any, ...]) -> None:
         """The kernel that looks for what only the scale makes infinite."""
         with using(self.orders, self.stream):
-            body, where = sums.overflow(table.dtype), self._column(table, column)
+            body, where = sums.overflow(table.storages[column]), self._column(table, column)
             self.device.start(body, self.stream, self.count, *where, *rest)
 
     def _column(self, table: Table, column: int) -> tuple[int, ...]:
@@ -488,13 +489,13 @@ class Control:
         numbers = np.concatenate([shape, strides.ravel()]).astype(np.int64)
         with using(orders([x]), stream), self.device.uploaded(numbers, stream) as at:
             where = address(x), at, at + 8 * shape.size, shape.size, x.size
-            self.device.start(sums.strided_squares(x.dtype), stream, pieces, *where, *rest)
+            self.device.start(sums.strided_squares(storage_of(x)), stream, pieces, *where, *rest)
 
     def _strided_overflow(self, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
         axes = np.array([*zip(x.shape, x.strides, strict=True)], np.int64)
         with using(orders([x]), stream), self.device.uploaded(axes, stream) as at:
             where = address(x), at, x.ndim, x.size
-            self.device.start(sums.strided_overflow(x.dtype), stream, pieces, *where, *rest)
+            self.device.start(sums.strided_overflow(storage_of(x)), stream, pieces, *where, *rest)
 
     def _told(self, k: int) -> HostNumber:
         """Number ``k`` of this on its way to the host; the one before is forgotten."""

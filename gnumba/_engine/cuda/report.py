@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._rule import Elementwise
 from .. import grid, normed_grid
+from ..storage import alike
 from . import compiler, driver
 
 
@@ -40,7 +41,7 @@ def compilations(
 def _bodies(function: Elementwise, dtype: np.dtype[Any], flat: bool) -> list[grid.Body]:
     """The bodies that run for dense arrays, the function's own last."""
     kinds = (grid.flat,) if flat else normed_grid.BODIES if function.normed else (grid.sweep,)
-    return [make(function, dtype) for make in kinds]
+    return [make(function, alike(function, dtype)) for make in kinds]
 
 
 def _check_compiler() -> None:
