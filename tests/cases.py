@@ -151,6 +151,11 @@ OPTIMIZERS = [
     OptimizerCase("never rectified", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | {"betas": (0.8, 0.6)}),
     OptimizerCase("l2", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | QUICK | L2 | BOTH),
     OptimizerCase("decoupled", gn.RAdam, reference.radam, ("m", "v"), ADAPTIVE | QUICK | DECOUPLED | OUTSIDE),
+    OptimizerCase("plain", gn.NAdam, reference.nadam, ("m", "v"), ADAPTIVE),
+    OptimizerCase(
+        "l2", gn.NAdam, reference.nadam, ("m", "v"), ADAPTIVE | L2 | BOTH | {"momentum_decay": 0.5}
+    ),
+    OptimizerCase("decoupled", gn.NAdam, reference.nadam, ("m", "v"), ADAPTIVE | DECOUPLED | OUTSIDE | QUICK),
     OptimizerCase("plain", gn.Adamax, reference.adamax, ("m", "u"), ADAPTIVE),
     OptimizerCase(
         "l2", gn.Adamax, reference.adamax, ("m", "u"), ADAPTIVE | L2 | OUTSIDE | {"betas": (0.8, 0.6)}

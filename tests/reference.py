@@ -119,6 +119,22 @@ def radam(
     return p - lr * step, {"m": m, "v": v}
 
 
+def nadam(
+    p, g, state, t, *, lr, betas=(0.9, 0.999), eps=None, eps_root=None, momentum_decay=4e-3, weight_decay=0.0,
+    decoupled=False,
+):  # fmt: skip
+    """Algorithm 2 with μᵢ = β₁(1 − ½ · 0.96^(iψ)): m̄ = (1 − μₜ)ĝ + μₜ₊₁m̂ in place of Adam's m̂."""
+    eps, eps_root = epsilons(eps, eps_root)
+    p, g = decayed(p, g, lr, weight_decay, decoupled)
+    beta1, beta2 = betas
+    mu = beta1 * (1 - 0.96 ** (momentum_decay * np.arange(1, t + 2)) / 2)
+    m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    g_hat, m_hat, v_hat = g / (1 - np.prod(mu[:-1])), m / (1 - np.prod(mu)), v / (1 - beta2**t)
+    m_bar = (1 - mu[-2]) * g_hat + mu[-1] * m_hat
+    return p - lr * m_bar / (np.sqrt(v_hat + eps_root) + eps), {"m": m, "v": v}
+
+
 def adamax(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """u ← max(β₂u, |g| + ε); θ ← θ − ηm̂/u."""
     g = g + weight_decay * p

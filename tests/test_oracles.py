@@ -221,6 +221,9 @@ LONG_TORCH = [  # with what PyTorch calls them
     ("RAdam", gn.RAdam, ADAPTED | L2 | {"eps": 0.0}, "RAdam", ADAPTED | L2 | {"eps": 0.0}),
     ("RAdam decoupled", gn.RAdam, ADAPTED | L2_DECOUPLED | {"eps": 0.0}, "RAdam",
      ADAPTED | L2 | {"eps": 0.0, "decoupled_weight_decay": True}),
+    ("NAdam", gn.NAdam, ADAPTED | L2 | {"eps": 1e-8}, "NAdam", ADAPTED | L2 | {"eps": 1e-8}),
+    ("NAdam decoupled", gn.NAdam, ADAPTED | L2_DECOUPLED | {"eps": 1e-8, "momentum_decay": 0.5}, "NAdam",
+     ADAPTED | L2 | {"eps": 1e-8, "momentum_decay": 0.5, "decoupled_weight_decay": True}),
     ("Adamax", gn.Adamax, ADAPTED | L2 | {"eps": 1e-3}, "Adamax", ADAPTED | L2 | {"eps": 1e-3}),
     ("AdaDelta", gn.AdaDelta, L2 | {"lr": lambda t: 50 * rate(t), "decay": second_beta}, "Adadelta",
      L2 | {"lr": lambda t: 50 * rate(t), "rho": second_beta, "eps": 1e-6}),
@@ -252,7 +255,12 @@ class Torch:
         self.optimizer.param_groups[0].update(self.at(t))
         for tensor, g in zip(self.tensors, gradients, strict=True):
             tensor.grad = None if g is None else self.torch.from_numpy(g)
-        self.optimizer.step()
+        usual = self.torch.get_default_dtype()
+        self.torch.set_default_dtype(self.torch.float64)  # NAdam's product of the μ is of this dtype
+        try:
+            self.optimizer.step()
+        finally:
+            self.torch.set_default_dtype(usual)
 
     def params(self, k):
         """A parameter as it is now."""

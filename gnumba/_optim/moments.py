@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import rules
-from .._hyper import THREE_FRACTIONS
+from .._hyper import NOT_NEGATIVE, THREE_FRACTIONS
 from .._suggest import suggesting
 from .._typing import DecayMask, Hyper, Hypers, Nonfinite, Params
 from .adaptive import Adaptive
 from .shared import RANGES, decayed
 
-__all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "Adan", "RAdam"]
+__all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "Adan", "NAdam", "RAdam"]
 
 ADAN_RANGES = RANGES | {"betas": THREE_FRACTIONS}
+NADAM_RANGES = RANGES | {"momentum_decay": NOT_NEGATIVE}
+NADAM_MEMORY = {"product": 1.0}
 
 
 class Moments(Adaptive):
@@ -260,6 +262,97 @@ class RAdam(Moments):
             return {**made, "rectified": 0.0}
         r = ((rho - 4.0) * (rho - 2.0) * last / ((last - 4.0) * (last - 2.0) * rho)) ** 0.5
         return {**made, "lr": made["lr"] * r, "rectified": 1.0}
+
+
+class NAdam(Moments):
+    """NAdam: Adam along Nesterov's look-ahead, with a first β that rises to its value.
+
+    With μₜ = β₁(1 − 0.5 · 0.96^(tψ)), ψ = momentum_decay, and Mₜ = μ₁μ₂…μₜ:
+    θ ← θ − η((1 − μₜ)g/(1 − Mₜ) + μₜ₊₁m/(1 − Mₜ₊₁)) / (√(v̂ + eps_root) + eps). m, v and v̂ are `Adam`'s.
+
+    Strengths: no less robust than Adam, often somewhat faster; the newest gradient counts for more.
+    Weaknesses: one more number; noisier steps with small batches. For: Adam's work, recurrent networks.
+
+    Parameters
+    ----------
+    params : array, list, tuple, dict, or list of groups
+        What to update, in place; float32 or float64.
+    lr : float or schedule, default 0.002
+        η ≥ 0, usually 1e-4 to 1e-2.
+    betas : tuple of float or schedule, default (0.9, 0.999)
+        β₁, β₂ in [0, 1), as in `Adam`.
+    eps, eps_root : float or schedule, optional
+        As in `AdaGrad`; ``eps=1e-8`` alone is PyTorch's form.
+    momentum_decay : float or schedule, default 4e-3
+        ψ ≥ 0: μ goes from β₁/2 to β₁, half of the way in 17/ψ updates; usually 1e-3 to 1e-2.
+    weight_decay : float or schedule, default 0.0
+        λ ≥ 0, usually 1e-6 to 1e-4: g ← g + λθ (L2).
+    decoupled : bool, default False
+        Multiply θ by 1 − ηλ instead; then λ is usually 1e-4 to 1e-2.
+    max_norm, nonfinite, decay_mask, maximize
+        As in `SGD`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter is out of range, there is no parameter, or one cannot be updated in place.
+
+    References
+    ----------
+    Dozat 2016, "Incorporating Nesterov Momentum into Adam", ICLR workshop.
+
+    Examples
+    --------
+    >>> import numpy as np, gnumba as gn
+    >>> w = np.array([1.0])
+    >>> gn.NAdam(w, lr=0.75, betas=(0.5, 0.999), eps=0.0, momentum_decay=0.0).step(np.array([3.0]))
+    >>> w.round(6)
+    array([0.15])
+    """
+
+    ranges = NADAM_RANGES
+    memory = NADAM_MEMORY
+
+    @suggesting
+    def __init__(
+        self,
+        params: Params,
+        lr: Hyper = 2e-3,
+        *,
+        betas: Hypers = (0.9, 0.999),
+        eps: Hyper | None = None,
+        eps_root: Hyper | None = None,
+        momentum_decay: Hyper = 4e-3,
+        weight_decay: Hyper = 0.0,
+        decoupled: bool = False,
+        max_norm: Hyper | None = None,
+        nonfinite: Nonfinite = "apply",
+        decay_mask: DecayMask = None,
+        maximize: bool = False,
+    ) -> None:
+        hyper = {
+            "lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root,
+            "momentum_decay": momentum_decay, "weight_decay": weight_decay,
+        }  # fmt: skip
+        super().__init__(
+            rules.nadam, params, hyper,
+            max_norm=max_norm, nonfinite=nonfinite, decay_mask=decay_mask,
+            decoupled=decoupled, maximize=maximize,
+        )  # fmt: skip
+
+    def constants(self, hyper: Mapping[str, Any]) -> Mapping[str, float]:
+        return {**super().constants(hyper), **decayed(hyper["lr"], hyper["weight_decay"], self.decoupled)}
+
+    def corrections(self, t: int, hyper: Mapping[str, Any], product: float = 1.0) -> Mapping[str, float]:
+        lr, beta1, decay = hyper["lr"], hyper["betas"][0], hyper["momentum_decay"]
+        mu, ahead = (beta1 * (1.0 - 0.5 * 0.96 ** (k * decay)) for k in (t, t + 1))
+        product *= mu
+        return {
+            "lr": lr * (1.0 - mu) / (1.0 - product),
+            "lr_m": lr * ahead / (1.0 - product * ahead),
+            "v_correction": 1.0 / (1.0 - hyper["betas"][1] ** t),
+            "product": product,
+        }
 
 
 class Adamax(Moments):

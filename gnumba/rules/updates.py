@@ -26,6 +26,7 @@ __all__ = [
     "lars",
     "lars_nesterov",
     "momentum",
+    "nadam",
     "nesterov",
     "radam",
     "rmsprop",
@@ -197,6 +198,20 @@ def radam(
     m = mean(m, g, beta1, one_minus_beta1)
     v = mean(v, g * g, beta2, one_minus_beta2)
     step = lr * m / (sqrt(v * v_correction + eps_root) + eps) if rectified != 0.0 else lr * m
+    return p - plus(step, pull, p), m, v
+
+
+@rule
+def nadam(
+    p, g, m, v, /,
+    lr, lr_m, beta1, one_minus_beta1, beta2, one_minus_beta2, v_correction, eps, eps_root,
+    weight_decay, pull,
+):  # fmt: skip
+    """NAdam. Dozat 2016; lr is η(1 − μₜ)/(1 − Mₜ), lr_m ημₜ₊₁/(1 − Mₜ₊₁), Mₜ the product of the μ."""
+    g = plus(g, weight_decay, p)
+    m = mean(m, g, beta1, one_minus_beta1)
+    v = mean(v, g * g, beta2, one_minus_beta2)
+    step = plus(lr * g, lr_m, m) / (sqrt(v * v_correction + eps_root) + eps)
     return p - plus(step, pull, p), m, v
 
 
