@@ -453,6 +453,7 @@ SOURCES = {
     gn.Adam: lambda beta: (beta, 0.9),
     gn.AdamW: lambda beta: (beta, 0.9),
     gn.RAdam: lambda beta: (beta, 0.9),
+    gn.NAdam: lambda beta: (beta, 0.9),
     gn.Adamax: lambda beta: (beta, 0.9),
     gn.AdaBelief: lambda beta: (beta, 0.9),
     gn.Adan: lambda beta: (beta, 0.8, 0.9),

@@ -31,6 +31,7 @@ MEAN: dict[Rule, str] = {
     rules.amsgrad: "beta1",
     rules.amsgradw: "beta1",
     rules.radam: "beta1",
+    rules.nadam: "beta1",
     rules.adamax: "beta1",
     rules.adabelief: "beta1",
     rules.adan: "beta1",
