@@ -32,7 +32,7 @@ def test_every_hyperparameter_is_an_attribute(case):
         value = optimizer.groups[0][name]
         assert getattr(optimizer, name) == value
         others = {"betas": (0.5, 0.25, 0.125), "etas": (0.25, 2.0), "step_sizes": (0.5, 1.0)}
-        new = others[name][: len(value)] if name in others else 0.0
+        new = others[name][: len(value)] if name in others else 0.5 * value
         setattr(optimizer, name, new)
         assert [group[name] for group in optimizer.groups] == [new, new]
         assert getattr(optimizer, name) == new

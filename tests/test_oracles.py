@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cases import ACTIVATIONS
 from judge import assert_close
+from peers import INEXACT, torch_activation
 
 import gnumba as gn
 
@@ -372,18 +373,18 @@ def test_adan_follows_its_authors_code():
 
 @pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.hyper.get("alpha", 1.0) > 0], ids=str)
 def test_torch_activation(case, dtype, rng):
-    """Forward and backward."""
+    """Forward and backward, PyTorch's in float64: in float32 its GELU loses half its digits left of 0."""
     torch = pytest.importorskip("torch")
     x = np.concatenate([rng.uniform(-8, 8, 1000), [0.0, -0.0, 100.0, -100.0]]).astype(dtype)
     dy = rng.standard_normal(x.shape).astype(dtype)
-    tensor = torch.from_numpy(x).requires_grad_()
-    extra = [torch.tensor([0.25], dtype=tensor.dtype)] if case.act is gn.prelu else []
-    hyper = {} if case.act is gn.prelu else case.hyper
-    theirs = getattr(torch.nn.functional, case.act.name)(tensor, *extra, **hyper)
-    theirs.backward(torch.from_numpy(dy))
+    tensor = torch.from_numpy(x).double().requires_grad_()
+    theirs = torch_activation(case.act.name)(tensor, **case.hyper)
+    theirs.backward(torch.from_numpy(dy).double())
     dx = case.act.backward(dy, x, **case.hyper)
-    assert_close(case.act(x, **case.hyper), theirs.detach().numpy(), dtype, scale=0.1)
-    assert_close(dx[0] if case.act is gn.prelu else dx, tensor.grad.numpy(), dtype, scale=np.abs(dy).max())
+    off = INEXACT.get(case.act.name, 1.0) if dtype == "float64" else 1.0
+    assert_close(case.act(x, **case.hyper), theirs.detach().numpy(), dtype, scale=0.1 * off)
+    scale = np.abs(dy).max() * off
+    assert_close(dx[0] if case.act is gn.prelu else dx, tensor.grad.numpy(), dtype, scale=scale)
 
 
 @pytest.mark.parametrize("shape", [(1,), (4,)])

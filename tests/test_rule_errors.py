@@ -20,8 +20,8 @@ from gnumba._engine.storage import alike
 # whether it is the compiler that finds it.
 FAULTS = {
     "a misspelt name": (
-        "def value(x):\n    return sgin(x)  # here",
-        ["'sgin'", "not defined", "elementary.sign'"],
+        "def value(x):\n    return sgn(x)  # here",
+        ["'sgn'", "not defined", "elementary.sign'"],
         False,
     ),
     "a misspelt local": (
@@ -354,8 +354,8 @@ def test_attributes_that_would_be_ignored(thing, name, words):
         (gn.prelu, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
         (line, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
         (gn.dropout, {"name", "rule", "backward"}),
-        (gn.rules.adam, {"name", "state", "scalars", "initial", "defaults", "ufuncs"}),
-        (easy, {"name", "state", "scalars", "initial", "defaults", "ufuncs"}),
+        (gn.rules.adam, {"name", "state", "scalars", "initial", "defaults", "normed", "given", "ufuncs"}),
+        (easy, {"name", "state", "scalars", "initial", "defaults", "normed", "given", "ufuncs"}),
     ],
 )
 def test_attributes_that_there_are(thing, names):

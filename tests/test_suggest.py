@@ -12,6 +12,7 @@ from test_errors import assert_refused
 
 import gnumba as gn
 from gnumba import _suggest
+from gnumba._nn.gated import Gated
 from gnumba._suggest import Suggesting, nearest, no_attribute, suggesting
 
 
@@ -102,15 +103,11 @@ def callables():
         for name in module.__all__:
             thing = getattr(module, name)
             if isinstance(thing, gn.Activation):
-                slope = (0.5,) if thing is gn.prelu else ()
-                yield f"{name}", thing, (np.ones(3), *slope), [*hypers(thing), "out"]
-                yield f"{name}.derivative", thing.derivative, (np.ones(3), *slope), [*hypers(thing), "out"]
-                yield (
-                    f"{name}.backward",
-                    thing.backward,
-                    (np.ones(3), np.ones(3), *slope),
-                    [*hypers(thing), "y", "out"],
-                )
+                gated, slope = isinstance(thing, Gated), (0.5,) if thing is gn.prelu else ()
+                given, names = (np.ones(3),) * (1 + gated) + slope, [*hypers(thing), "out"]
+                yield f"{name}", thing, given, names
+                yield f"{name}.derivative", thing.derivative, given, names
+                yield f"{name}.backward", thing.backward, (np.ones(3), *given), names + ["y"] * (not gated)
                 yield f"{name}.ufunc", thing.ufunc, (), ["target"]
             elif type(thing) is type(gn.dropout):
                 yield f"{name}", thing, (np.ones(3),), ["rate", "key", "out"]
@@ -131,7 +128,9 @@ def callables():
 
 def hypers(act):
     """An activation's hyperparameters that a call does not need."""
-    return [] if act is gn.prelu else list(inspect.signature(act.rule).parameters)[1:]
+    return (
+        [] if act is gn.prelu else list(inspect.signature(act.rule).parameters)[1 + isinstance(act, Gated) :]
+    )
 
 
 MISSPELLED = [
@@ -154,7 +153,7 @@ def test_a_misspelled_argument(thing, given, name):
 def test_every_public_callable_is_tried():
     """Those that pass on what they do not know are named; each optimizer is there."""
     titles = {title for title, _, _, names in callables() if not names}
-    assert titles == {"Optimizer", "Phase", "info", "optimizer", "target_of"}
+    assert titles == {"Optimizer", "Phase", "check_derivative", "info", "optimizer", "target_of"}
     tried = {title for title, *_ in callables()}
     assert {name for name in gn.__all__ if callable(getattr(gn, name))} <= tried
 
@@ -286,7 +285,9 @@ def test_what_a_module_shows(module):
     assert len(module.__all__) == len(shown)
     for name in module.__all__:
         thing = getattr(module, name)
-        assert inspect.ismodule(thing) or getattr(thing, "__module__", "gnumba").startswith("gnumba")
+        assert inspect.ismodule(thing) or getattr(thing, "__module__", "gnumba").startswith(
+            ("gnumba", "builtins")
+        )
 
 
 def test_help_is_a_table_of_contents():

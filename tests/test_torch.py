@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from cases import ACTIVATIONS, one_a_kernel_shape, one_an_activation
+from peers import torch_activation
 from test_errors import assert_refused
 
 import gnumba as gn
@@ -12,11 +13,6 @@ from gnumba._engine import binding, checks, libraries
 
 torch = pytest.importorskip("torch")
 
-FUNCTIONAL = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "prelu": lambda x, alpha: torch.nn.functional.prelu(x, torch.tensor([alpha], dtype=x.dtype)),
-}
 EACH = pytest.mark.parametrize("case", ACTIVATIONS, ids=str)
 
 
@@ -155,8 +151,7 @@ def test_gradcheck_of_dropout(act):
 @pytest.mark.parametrize("layout", ["dense", "transposed", "with gaps"])
 def test_torch_has_the_same(case, dtype, layout):
     """Value and gradient, for a loss that hands down a gradient of strides 0 and for another."""
-    name = case.act.name
-    theirs = FUNCTIONAL.get(name) or getattr(torch.nn.functional, name)
+    theirs = torch_activation(case.act.name)
     given = {"dense": lambda x: x, "transposed": lambda x: x.T, "with gaps": lambda x: x[:, ::2]}[layout]
     for loss in (torch.sum, lambda y: (y * tensor(y.shape, dtype, seed=3)).sum()):
         results = []
@@ -165,7 +160,8 @@ def test_torch_has_the_same(case, dtype, layout):
             y = function(given(x), *case.hyper.values())
             loss(y).backward()
             results.append((y.detach(), x.grad))
-        torch.testing.assert_close(*results)
+        rounded = {"rtol": 1e-4, "atol": 1e-3} if case.act is gn.sine and dtype == torch.float32 else {}
+        torch.testing.assert_close(*results, **rounded)  # PyTorch's sin(ωx) is that of ωx rounded
 
 
 def test_users_activation_and_an_optimizer():
@@ -275,7 +271,8 @@ def test_a_step_makes_graphs_of_its_parameters_stale(case, kind):
     version = q._version
     assert_stale(p, lambda: optimizer.step([gradients[0], None]))
     assert q._version == version
-    assert_stale(p, lambda: optimizer.step([gn.Rows([0], gradients[0][:1]), None]))
+    if not optimizer.rule.normed:
+        assert_stale(p, lambda: optimizer.step([gn.Rows([0], gradients[0][:1]), None]))
     optimizer.nonfinite = "skip"
     version = p._version
     optimizer.step([gradients[0] * torch.inf, None])
