@@ -67,6 +67,23 @@ class Elementwise:
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
         self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
 
+    @functools.cached_property
+    def norm_functions(self) -> tuple[Elementwise, ...]:
+        """The functions that norms are of, each of all arguments of the rule."""
+        return tuple(map(self._of_all_arguments, self.normed))
+
+    def _of_all_arguments(self, name: str) -> Elementwise:
+        """The function that a norm is of, which takes some of the arguments, as one that takes all."""
+        fn, given = self.normed[name], (*self.reads, *self.scalars)
+        inner = next(each for each in ("of", "_of", "__of") if each not in given)
+        taken = ", ".join(inspect.signature(fn).parameters)
+        source = f"def {name}({', '.join(given)}): return {inner}({taken})"
+        code = fn.__code__
+        scope: dict[str, Any] = {"__name__": fn.__module__, inner: fn}
+        exec(compile("\n" * (code.co_firstlineno - 1) + source, code.co_filename, "exec"), scope)
+        title = f"{name!r} in normed of {self.title}".replace("{", "{{").replace("}", "}}")
+        return Elementwise(scope[name], self.reads, (name,), self.scalars, scaled=True, title=title)
+
     @functools.cache  # noqa: B019  one small object a pair, for the life of the function
     def onto(self, out: str, target: str) -> Elementwise:
         """In-place variant of the function: ``out`` is written over the array read as ``target``."""

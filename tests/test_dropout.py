@@ -555,12 +555,12 @@ def test_float32_kernel_is_simd(inspected):
 
 def test_bits_are_reckoned_as_dear_as_an_exponential(dtype):
     """So that all cores work from a quarter of the size on."""
-    from gnumba._engine import host
+    from gnumba._engine.compile.kernel import cost
     from gnumba._engine.storage import alike
 
     for act in BOTH:
-        costs = [host.cost(function, alike(function, dtype)) for function in act._functions]
-        assert costs == [host.cost(gn.sigmoid._kernel, alike(gn.sigmoid._kernel, dtype))] * 2
+        costs = [cost(function, alike(function, dtype)) for function in act._functions]
+        assert costs == [cost(gn.sigmoid._kernel, alike(gn.sigmoid._kernel, dtype))] * 2
 
 
 def test_precompile_compiles_what_a_loop_needs():

@@ -248,14 +248,33 @@ print(*sys.modules)
     assert not [name for name in output("-c", code).split() if name.startswith("gnumba._engine.cuda")]
 
 
-def test_nothing_imports_upwards():
-    """There is an order in which every module imports only those before it; the top is for programs."""
+def whole():
+    """The modules that each module imports at its top."""
     graph = {name: set() for name in MODULES.values()}
     for path, name in MODULES.items():
         for source, inside in imports(path):
             if source.startswith(".") and not inside:
                 target = source[1:] if source[1:] in graph else f"{source[1:]}.__init__".lstrip(".")
                 graph[name] |= {target} - {name}
+    return graph
+
+
+def test_the_engine_is_nine_floors_high():
+    """No chain of imports within it is longer."""
+    graph = {
+        name: {each for each in inside if each.startswith("_engine.") and not each.endswith("__init__")}
+        for name, inside in whole().items()
+        if name.startswith("_engine.")
+    }
+    floors = {}
+    for name in graphlib.TopologicalSorter(graph).static_order():
+        floors[name] = 1 + max((floors[each] for each in graph.get(name, ())), default=0)
+    assert max(floors.values()) <= 9, {name: floor for name, floor in floors.items() if floor > 9}
+
+
+def test_nothing_imports_upwards():
+    """There is an order in which every module imports only those before it; the top is for programs."""
+    graph = whole()
     assert set(graphlib.TopologicalSorter(graph).static_order()) == set(graph)
     reached = transitive(graph, "__init__")
     programs = {name for path, name in MODULES.items() if "gnumba" in dict(imports(path))}

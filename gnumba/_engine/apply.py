@@ -11,8 +11,8 @@ from . import checks
 from .arrays import as_view, empty_like, in_kind_of, operand
 from .flat import launch_flat
 from .libraries import check_no_derivative_lost, count_writes, has_host_view, host_view
-from .place import Scalars, place_of
-from .view import geometry
+from .place import place_of
+from .view import Scalars, geometry
 
 Array = Any  # whatever operand takes
 

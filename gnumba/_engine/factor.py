@@ -7,6 +7,7 @@ power is a power of two, 1 in all ordinary cases, and rest is rounded once, as a
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ FACTORS = {np.dtype(np.float32): 3, np.dtype(np.float64): 5}
 CONTROL = 7  # numbers
 
 STEP = 63  # exponents go by this: a mantissa is in [1, 2⁶³)
+SMALL = 2.0**-900  # a sum of squares below this may have lost some to underflow
 BOUNDS = {np.dtype(np.float32): 2 * STEP, np.dtype(np.float64): 16 * STEP}  # 2^±bound are normal numbers
 
 
@@ -97,3 +99,8 @@ def functions(compiled: Callable[[Any], Any]) -> Functions:
 
 _factor, _split = functions(lambda function: function)
 ONE = Factor(1.0, 0)
+
+
+@functools.cache
+def largest_float(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)

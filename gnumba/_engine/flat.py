@@ -10,8 +10,8 @@ from .._rule import Elementwise
 from . import host, objects, targets, threads
 from .compile.kernel import Kernel
 from .host import DONE, TOO_LARGE, UNFIT
-from .place import Scalars
 from .storage import OF_DTYPE, alike
+from .view import Scalars
 
 
 def launch_flat(function: Elementwise, arrays: tuple[Any, ...], scalars: Scalars) -> Any:

@@ -19,22 +19,22 @@ from . import threads
 from .compile.cache import own_symbol
 from .compile.kernel import (
     FLOAT64_LIST,
+    INT64_LIST,
+    INT64_TABLE,
     Kernel,
     accessors,
     compiled,
+    cost,
     dispatcher,
     element_of,
     like_scalars,
     loop_compiled,
-    specialized,
 )
 from .compile.specialize import OPTIONS
+from .fold import folded
 from .memory import cast, moved, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .storage import Storage, Storages, computed
-
-INT64_LIST = types.Array(types.int64, 1, "C")
-INT64_TABLE = types.Array(types.int64, 2, "C")
 
 threads.load_tbb()  # before numba looks for a threading layer
 
@@ -61,16 +61,6 @@ def walk(function: Elementwise, storages: Storages, target: str) -> Kernel:
     """
     arguments = (INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64)
     return loop_compiled(_walk(function, storages), function, storages, target, *arguments)
-
-
-def cost(function: Elementwise, storages: Storages) -> int:
-    """Bytes that an element moves; an elementary function takes as long as moving four times as many.
-
-    So do the random bits that are made of an index.
-    """
-    weight = 4 if function.indexed or specialized(function, computed(storages)).transcendental else 1
-    width = dict(zip(function.columns, (each.itemsize for each in storages), strict=True))
-    return sum(width[name] for name in function.reads + function.writes) * weight
 
 
 @functools.cache
@@ -250,21 +240,6 @@ def summing(storage: Storage) -> Kernel:
         return folded(sums, sums.size)
 
     return compiled(summing, (types.int64, types.int64))
-
-
-@numba.njit(**OPTIONS)
-@own_symbol
-def folded(sums, n):
-    """The sum of the first n, by pairs and pairs of these, as SIMD can; what they were is lost.
-
-    Not ``sums.sum()``, which numba under ``parallel`` deals to the threads there are.
-    """
-    while n > 1:
-        half = (n + 1) // 2
-        for i in range(n - half):
-            sums[i] += sums[half + i]
-        n = half
-    return sums[0] if n == 1 else 0.0
 
 
 @functools.cache

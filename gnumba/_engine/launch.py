@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 
-from .place import PLAIN, Call, Care, Scalars, Verdict, make, place_of
+from .place import PLAIN, Call, Care, Verdict, make, place_of
 from .table import Table
+from .view import Scalars
 
 
 def launch(work: list[tuple[Table, Scalars]], verdict: Verdict = PLAIN, after: Call = ()) -> None:

@@ -13,17 +13,17 @@ from numba import prange, types
 
 from . import targets, threads
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, accessors, compiled
+from .compile.kernel import INT64_LIST, INT64_TABLE, Kernel, accessors, compiled
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
-from .host import INT64_LIST, INT64_TABLE, folded
+from .factor import SMALL, largest_float
+from .fold import folded
 from .memory import moved, row, stay_apart
 from .storage import Storage, plain, storage_of
 from .table import BLOCK, Table, by_lines
 from .view import address
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SMALL = 2.0**-900  # a sum of squares below this may have lost some to underflow
 
 
 def norm(tables: Iterable[tuple[Table, int]]) -> float:
@@ -50,11 +50,6 @@ def finite_norm(tables: Sequence[Table], column: int, scale: float) -> tuple[flo
 def is_finite(x: Array, scale: float) -> bool:
     """Whether x / scale, as computed, is finite in every element."""
     return largest(x) / scale <= largest_float(storage_of(x).computed)
-
-
-@functools.cache
-def largest_float(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).max)
 
 
 def _norm(table: Table, column: int) -> float:

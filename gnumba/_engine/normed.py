@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from inspect import signature as signature_of
 from typing import Any
 
 import numba
@@ -19,13 +18,21 @@ from numba import prange, types
 from .._rule import Elementwise
 from . import host, threads
 from .compile.cache import own_symbol
-from .compile.kernel import FLOAT64_LIST, Kernel, compilable, compiled, explaining, specialized
+from .compile.kernel import (
+    FLOAT64_LIST,
+    INT64_LIST,
+    INT64_TABLE,
+    Kernel,
+    compilable,
+    compiled,
+    explaining,
+    specialized,
+)
 from .compile.specialize import OPTIONS, refuse_widening
-from .host import INT64_LIST, INT64_TABLE, folded
+from .fold import SCALES, folded, root
 from .memory import loader, moved, row, storer
 from .norm import block_squares
 from .storage import Storages, computed, plain
-from .sums import SCALES, root
 from .table import BLOCK, Table, by_lines
 from .view import address
 
@@ -33,27 +40,9 @@ FLOAT64_TABLE = types.Array(types.float64, 2, "C")
 Calls = list[tuple[Any, ...]]
 
 
-@functools.cache
-def functions(rule: Elementwise) -> tuple[Elementwise, ...]:
-    """The functions that a rule's norms are of, each of all arguments of the rule."""
-    return tuple(_of_all_arguments(rule, name) for name in rule.normed)
-
-
 def stored_as_computed(storages: Storages) -> Storages:
     """The storages of a rule, and that of what a norm is of."""
     return (*storages, plain(computed(storages)))
-
-
-def _of_all_arguments(rule: Elementwise, name: str) -> Elementwise:
-    """The function that a norm is of, which takes some of the arguments, as one that takes all."""
-    fn, given = rule.normed[name], (*rule.reads, *rule.scalars)
-    inner = next(each for each in ("of", "_of", "__of") if each not in given)
-    source = f"def {name}({', '.join(given)}): return {inner}({', '.join(signature_of(fn).parameters)})"
-    code = fn.__code__
-    scope: dict[str, Any] = {"__name__": fn.__module__, inner: fn}
-    exec(compile("\n" * (code.co_firstlineno - 1) + source, code.co_filename, "exec"), scope)
-    title = f"{name!r} in normed of {rule.title}".replace("{", "{{").replace("}", "}}")
-    return Elementwise(scope[name], rule.reads, (name,), rule.scalars, scaled=True, title=title)
 
 
 def calls(table: Table, scalars: Any, target: str) -> Calls:
@@ -81,7 +70,9 @@ def norms(function: Elementwise, storages: Storages, target: str) -> Kernel:
     ``function.switch`` column is 0 is left alone.
     """
     arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, types.int64, FLOAT64_LIST, FLOAT64_TABLE
-    return _compiled(_norms(function, storages), function, storages, target, arguments, functions(function))
+    return _compiled(
+        _norms(function, storages), function, storages, target, arguments, function.norm_functions
+    )
 
 
 @functools.cache
@@ -89,7 +80,7 @@ def strided_norms(function: Elementwise, storages: Storages, target: str) -> Ker
     """``kernel(table, shape, strides, shares, scalars, row)``: `norms` of one row with any strides."""
     arguments = INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64, FLOAT64_LIST, FLOAT64_LIST
     return _compiled(
-        _strided_norms(function, storages), function, storages, target, arguments, functions(function)
+        _strided_norms(function, storages), function, storages, target, arguments, function.norm_functions
     )
 
 
@@ -217,7 +208,9 @@ def scales_of(storages: Storages) -> tuple[float, ...]:
 
 def _summed(function: Elementwise, storages: Storages) -> Kernel:
     """``summed(addresses, lo, hi, scalars, sums, b)``: those of block b, ``sums[norm, scale, b]``."""
-    made = [_summed_one(each, stored_as_computed(storages), k) for k, each in enumerate(functions(function))]
+    made = [
+        _summed_one(each, stored_as_computed(storages), k) for k, each in enumerate(function.norm_functions)
+    ]
     return functools.reduce(_one_after_another, made)
 
 

@@ -19,7 +19,6 @@ from .factor import GO
 from .grid import WHOLE, Body, approve, body_of, factored_by, inner_loop, scalars_type
 from .lanes import barrier, first, hold, listed, placing
 from .memory import get, loader, moved, put
-from .normed import functions
 from .storage import Storages, computed, names_of
 from .sums import PER_SLOT, block_squares, fold_slot, in_shared, norm_of, part_sums, whole_block
 from .table import BLOCK
@@ -165,7 +164,7 @@ def _made(function: Elementwise, storages: Storages, source: Any, arguments: tup
     """A body that what is normed is computed in."""
 
     def approved() -> None:
-        for each in functions(function):
+        for each in function.norm_functions:
             approve(each, storages)
 
     name = f"{function.symbol}_{source.__name__}_{names_of(storages)}"
@@ -203,7 +202,7 @@ def _summed(function: Elementwise, storages: Storages, place: Kernel) -> Kernel:
     ``into`` is (sums, the row's first block, how many it has, which of these this is).
     """
     count = len(function.normed)
-    made = [_summed_one(each, storages, place, k, count) for k, each in enumerate(functions(function))]
+    made = [_summed_one(each, storages, place, k, count) for k, each in enumerate(function.norm_functions)]
     return functools.reduce(_one_after_another, made)
 
 

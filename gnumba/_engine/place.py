@@ -20,15 +20,14 @@ from .._rule import Elementwise
 from . import grid, normed, sums, threads
 from .arrays import as_view, empty_like, in_kind_of
 from .factor import ONE, Factor, factor
-from .host import summing, walk
+from .host import summing, sweep, walk
 from .norm import finite_norm
 from .storage import storage_of
 from .table import Table, by_lines
 from .targets import target_for
-from .view import Array, View, address
+from .view import Array, Scalars, View, address
 
 Host = np.ndarray[Any, np.dtype[Any]]
-Scalars = np.ndarray[Any, np.dtype[np.float64]]  # in the order of function.scalars
 Call = tuple[Any, ...]  # a callable and its arguments
 Care = Callable[[], AbstractContextManager[Any]]  # what calls are run inside
 
@@ -213,8 +212,8 @@ class HostPlace:
             return normed.calls(table, scalars, target), care
         made: list[Call] = []
         if len(table.strided) < len(table.rows):
-            sweep, pieces, first = table.ready(target)
-            made.append((sweep, table.addresses, pieces, first, scalars))
+            kernel, pieces, first = table.ready(target, sweep)
+            made.append((kernel, table.addresses, pieces, first, scalars))
         if table.strided:
             strided, shares = walk(table.function, table.storages, target), threads.shares(target)
             for row in table.strided.values():

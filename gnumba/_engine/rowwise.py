@@ -25,9 +25,17 @@ from . import threads
 from .checks import same_elements
 from .compile.cache import own_symbol
 from .compile.intrinsics import intrinsic, stack_slot
-from .compile.kernel import FLOAT64_LIST, Kernel, compiled, element_of, like_scalars, specialized
+from .compile.kernel import (
+    FLOAT64_LIST,
+    INT64_LIST,
+    INT64_TABLE,
+    Kernel,
+    compiled,
+    element_of,
+    like_scalars,
+    specialized,
+)
 from .compile.specialize import OPTIONS, Specialized, refuse_widening
-from .host import INT64_LIST, INT64_TABLE
 from .lanes import listed
 from .memory import INT64, get, moved, pick, put, row, stay_apart
 from .storage import alike
@@ -87,7 +95,7 @@ class Rowwise:
 
 
 def cost(function: Rowwise, dtype: np.dtype[Any]) -> int:
-    """Bytes that an element moves, as `host.cost` counts them."""
+    """Bytes that an element moves, as `cost` counts them."""
     made = [specialized(each, dtype).transcendental for each in (function.term, function.result)]
     return dtype.itemsize * (len(function.reads) + 1) * (4 if any(made) else 1)
 

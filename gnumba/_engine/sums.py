@@ -16,16 +16,15 @@ from .compile.cache import own_symbol
 from .compile.kernel import Kernel, accessors, columns_of, like_scalars, scalar_of
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
-from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions
+from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions, largest_float
+from .fold import SCALES, root
 from .grid import WHOLE, Body, approve, scalars_type
 from .lanes import barrier, clear, first, held, hold, listed, shared, ticket
 from .memory import get, loader, moved, put, storer
-from .norm import SMALL, largest_float
 from .storage import Storage, Storages, computed, names_of
 from .table import BLOCK
 
 REAL = types.float64
-SCALES = (1.0, 2.0**-600, 2.0**600)  # squares of float64 that overflow or underflow are summed scaled
 PER_SLOT = len(SCALES)
 SUMMED = host.BLOCK
 PARTS = 256
@@ -397,17 +396,6 @@ def fold_slot(dtype: np.dtype[Any]) -> Kernel:
 def norm_of(totals, slot):
     at = totals + 8 * PER_SLOT * slot
     return root(get(np.float64, at, 0), get(np.float64, at, 1), get(np.float64, at, 2))
-
-
-@numba.njit(**OPTIONS)
-@own_symbol
-def root(plain, smaller, larger):
-    """The norm, from the sums of squares at each of `SCALES`."""
-    if plain < SMALL and larger > 0.0:
-        return math.sqrt(larger) * SCALES[1]
-    if plain == math.inf:
-        return math.sqrt(smaller) * SCALES[2]
-    return math.sqrt(plain)
 
 
 def _overflow_marked(dtype: np.dtype[Any]) -> Kernel:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .._rule import Elementwise
-from . import host, threads
-from .compile.kernel import Kernel
+from . import threads
+from .compile.kernel import Kernel, cost
 from .storage import Storages, computed, storages_of
 from .view import Array, address
 
@@ -45,7 +45,7 @@ class Table:
     def _set_sizes(self, sizes: Array) -> None:
         self._sizes, self.size = sizes, int(sizes.sum())
         self.kept: list[Any] = []  # by its place, and shared with subsets
-        self.traffic = self.size * host.cost(self.function, self.storages)
+        self.traffic = self.size * cost(self.function, self.storages)
         self._ready: dict[str, tuple[Kernel, Array, Array]] = {}
 
     def bind(self, k: int, column: Array) -> None:
@@ -101,7 +101,7 @@ class Table:
         self.leave_out(k)
         self.strided[k] = row
 
-    def ready(self, target: str, make: Callable[..., Kernel] = host.sweep) -> tuple[Kernel, Array, Array]:
+    def ready(self, target: str, make: Callable[..., Kernel]) -> tuple[Kernel, Array, Array]:
         """The sweep that is made, the pieces of all shares, and where in them each share begins."""
         if target not in self._ready:
             sweep = make(self.function, self.storages, target)

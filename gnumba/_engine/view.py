@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 Array = Any  # NumPy's, or a View
+Scalars = np.ndarray[Any, np.dtype[np.float64]]  # a function's, in their order
 
 
 class View:

@@ -13,7 +13,7 @@ import numpy as np
 from .._engine.apply import apply
 from .._engine.compile.snapshot import current
 from .._engine.compile.ufunc import ufunc
-from .._engine.place import Scalars
+from .._engine.view import Scalars
 from .._rule import Compilable, Elementwise, defaults_of, scalar_function
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import rules
 from .._engine.apply import apply
-from .._engine.place import Scalars
+from .._engine.view import Scalars
 from .._hyper import FRACTION
 from .._rule import Compilable, Elementwise
 from .._suggest import suggesting

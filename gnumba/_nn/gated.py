@@ -11,8 +11,8 @@ from .._engine.apply import apply
 from .._engine.arrays import empty_like, in_kind_of, operand
 from .._engine.checks import check_out
 from .._engine.libraries import count_writes
-from .._engine.place import Scalars, place_of
-from .._engine.view import geometry
+from .._engine.place import place_of
+from .._engine.view import Scalars, geometry
 from .._rule import Elementwise
 from .activation import Activation, Array, OwnActivation, Scalar
 

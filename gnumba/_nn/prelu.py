@@ -11,8 +11,8 @@ import numpy as np
 from .. import rules
 from .._engine.apply import apply, apply_summed
 from .._engine.arrays import empty_like, operand
-from .._engine.place import HOST, Scalars, place_of
-from .._engine.view import broadcast
+from .._engine.place import HOST, place_of
+from .._engine.view import Scalars, broadcast
 from .._rule import Elementwise
 from .._suggest import no_argument, suggesting
 from .._typing import FloatArray

@@ -14,12 +14,14 @@ from numba import types
 from ..._rule import Elementwise
 from ..memory import loader, pick, storer
 from ..storage import Storage, Storages, computed
-from . import explain, numba_private
+from . import numba_private
 from .cache import KernelCache, own_symbol
 from .specialize import OPTIONS, Specialized, inlined, refuse_widening
 
 TARGETS = ("cpu", "parallel")
 FLOAT64_LIST = types.Array(types.float64, 1, "C")
+INT64_LIST = types.Array(types.int64, 1, "C")
+INT64_TABLE = types.Array(types.int64, 2, "C")
 Kernel = Callable[..., Any]
 
 
@@ -103,6 +105,8 @@ def explaining(function: Elementwise, *dtypes: np.dtype[Any]) -> Iterator[None]:
     try:
         yield
     except Exception:
+        from . import explain  # only on the way to an error
+
         for dtype in dtypes:
             explain.check(function, specialized(function, dtype))
         raise  # it is not the function's fault
@@ -125,6 +129,16 @@ def scalar_of(function: Elementwise, dtype: np.dtype[Any]) -> Kernel:
 def like_scalars(function: Elementwise) -> tuple[int, ...]:
     """A tuple as long as the scalars that a kernel is given."""
     return (0,) * (len(function.scalars) + 2 * function.scaled)
+
+
+def cost(function: Elementwise, storages: Storages) -> int:
+    """Bytes that an element moves; an elementary function takes as long as moving four times as many.
+
+    So do the random bits that are made of an index.
+    """
+    weight = 4 if function.indexed or specialized(function, computed(storages)).transcendental else 1
+    width = dict(zip(function.columns, (each.itemsize for each in storages), strict=True))
+    return sum(width[name] for name in function.reads + function.writes) * weight
 
 
 @functools.cache

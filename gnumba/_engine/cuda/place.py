@@ -23,10 +23,10 @@ from .. import grid, sums
 from ..arrays import as_view, empty_like, in_kind_of, operand, read_interface, reader, stream_source
 from ..checks import Updated
 from ..factor import CONTROL, FINITE, GO, NORM, ONE
-from ..place import Call, Care, Scalars, Verdict, place_of
+from ..place import Call, Care, Verdict, place_of
 from ..storage import storage_of, storages_of
 from ..table import BLOCK, Table, by_lines, is_dense
-from ..view import View, address, geometry_at
+from ..view import Scalars, View, address, geometry_at
 from . import driver, normed
 from .driver import Arguments, HostNumber, StreamOrder
 from .memory import DeviceView, downloaded, uploaded
