@@ -15,9 +15,15 @@ OPTIONS = {"SGD": {"momentum": 0.9}}
 OPTIMIZERS = {
     name: (kind, OPTIONS.get(name, {}))
     for name, kind in PUBLIC.items()
-    if isinstance(kind, type) and issubclass(kind, gn.Optimizer) and kind is not gn.Optimizer
+    if isinstance(kind, type)
+    and issubclass(kind, gn.Optimizer)
+    and kind not in (gn.Optimizer, gn.Muon)  # the models have vectors too
 }
-RULES = {name: rule for name, rule in gn.registry.items() if (rule.__module__ or "").startswith("gnumba.")}
+RULES = {
+    name: rule
+    for name, rule in gn.registry.items()
+    if (rule.__module__ or "").startswith("gnumba.") and not rule.lent
+}
 ACTIVATIONS = {
     made.name: made
     for made in PUBLIC.values()

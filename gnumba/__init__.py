@@ -91,6 +91,7 @@ from ._optim.descent import *  # noqa: F403  each family, as type checkers do no
 from ._optim.layerwise import *  # noqa: F403
 from ._optim.moments import *  # noqa: F403
 from ._optim.optimizer import Optimizer
+from ._optim.orthogonal import *  # noqa: F403
 from ._optim.own import optimizer
 from ._optim.phases import Phase, Phases, cold_start
 from ._optim.rows import Rows

@@ -15,7 +15,7 @@ class Range(NamedTuple):
     """Where a hyperparameter may lie: from ``lowest`` to ``highest``, which ``words`` says.
 
     For a tuple, ``items`` says how many numbers there are, or lists the range of each. ``rises``: no
-    number is below the one before it.
+    number is below the one before it. ``whole``: it is an integer, of whatever type.
     """
 
     words: str
@@ -23,8 +23,10 @@ class Range(NamedTuple):
     highest: float
     items: int | tuple[Range, ...] | None = None
     rises: bool = False
+    whole: bool = False
 
 
+COUNT = Range("a whole number ≥ 1", 1.0, 2.0**53, whole=True)
 NOT_NEGATIVE = Range("a finite number ≥ 0", 0.0, sys.float_info.max)
 POSITIVE = Range("a finite number > 0", math.ulp(0.0), sys.float_info.max)
 FINITE = Range("a finite number", -sys.float_info.max, sys.float_info.max)
@@ -61,7 +63,7 @@ def number(name: str, given: Any, allowed: Range) -> float:
     if type(given) is not float and not is_number(given):
         raise TypeError(f"{name} is {given!r}, expected {allowed.words}")
     made = float(given)
-    if not allowed.lowest <= made <= allowed.highest:
+    if not allowed.lowest <= made <= allowed.highest or (allowed.whole and made % 1.0):
         raise ValueError(f"{name} is {made!r}, expected {allowed.words}")
     return made
 

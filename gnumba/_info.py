@@ -174,7 +174,8 @@ def _function(thing: Any) -> Elementwise:
 
 
 def _functions(thing: Any) -> tuple[Elementwise, ...]:
-    return tuple(map(_function, thing.rules if isinstance(thing, Phases) else (thing,)))
+    made = tuple(map(_function, thing.rules if isinstance(thing, Phases) else (thing,)))
+    return made + tuple(before for function in made for before in function.lent.values())
 
 
 def _version(name: str) -> str:

@@ -41,8 +41,9 @@ class Elementwise:
     name in ``writes`` is wanted as a sum only. With ``scaled``, the second name in ``reads`` is
     multiplied by a factor, which follows the scalars. With ``indexed``, the function's first argument
     is the element's index in C order, however the array lies in memory. The scalars named in ``normed``
-    are norms, over a row, of the functions there. This is all that the engine knows of the maths it
-    compiles.
+    are norms, over a row, of the functions there. The arrays named in ``lent`` are only
+    read: before each run the function there fills them, and then whoever runs it. This is all that the
+    engine knows of the maths it compiles.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Elementwise:
         scaled: bool = False,
         indexed: bool = False,
         normed: Mapping[str, FunctionType] = MappingProxyType({}),
+        lent: Mapping[str, Elementwise] = MappingProxyType({}),
         title: str = "rule {!r}",
     ) -> None:
         self.fn = fn
@@ -63,6 +65,7 @@ class Elementwise:
         self.title = title.format(self.name)  # what error messages call it
         self.reads, self.writes, self.scalars = reads, writes, scalars
         self.summed, self.scaled, self.indexed, self.normed = summed, scaled, indexed, normed
+        self.lent = lent
         self.columns = reads + tuple(name for name in writes if name not in reads)
         self.switch = min(1, len(self.columns) - 1)  # a row without an array there is left alone
         self.symbol = re.sub(r"\W", "_", self.name)  # a lambda's too
@@ -212,6 +215,9 @@ class Rule(Compilable):
         Those of the scalars that are norms, and the function that each is the norm of.
     given : tuple of str
         Names of the other scalars.
+    lent : dict
+        Arrays after the states that are only read, and the function that an optimizer of the rule's own
+        begins to fill each with.
     """
 
     @suggesting
@@ -220,14 +226,18 @@ class Rule(Compilable):
         fn: Callable[..., Any],
         initial: Mapping[str, float] | None = None,
         normed: Mapping[str, Callable[..., Any]] | None = None,
+        lent: Mapping[str, Elementwise] = MappingProxyType({}),
     ) -> None:
         elements, scalars, defaults = _read_signature(fn)
         norms = _checked_norms(f"rule {fn.__name__!r}", normed or {}, elements, scalars)
-        writes = elements[0], *elements[2:]
+        state = tuple(name for name in elements[2:] if name not in lent)
+        writes = elements[0], *state
         super().__init__(
-            Elementwise(fn, elements, writes, scalars, scaled=True, normed=norms), fn, *norms.values()
+            Elementwise(fn, elements, writes, scalars, scaled=True, normed=norms, lent=lent),
+            fn,
+            *norms.values(),
         )
-        self.state, self.scalars, self.normed = elements[2:], scalars, norms
+        self.state, self.scalars, self.normed, self.lent = state, scalars, norms, lent
         self.given = tuple(name for name in scalars if name not in norms)
         self.defaults = {name: value for name, value in defaults.items() if name in self.given}
         first = {name: value for name, value in defaults.items() if name in self.state}
@@ -252,7 +262,7 @@ class Rule(Compilable):
         return ufunc.ufuncs(self, target)
 
     def _like(self, *parts: Any) -> Rule:
-        return Rule(parts[0], self.initial, dict(zip(self.normed, parts[1:], strict=True)))
+        return Rule(parts[0], self.initial, dict(zip(self.normed, parts[1:], strict=True)), self.lent)
 
     def _unsettable(self, name: str) -> str:
         if name in self.scalars:

@@ -214,6 +214,14 @@ OPTIMIZERS = [
     ),
 ]
 
+# All of whose parameters are matrices.
+OF_MATRICES = [
+    OptimizerCase("plain", gn.Muon, reference.muon, ("m",), {}),
+    OptimizerCase("momentum alone", gn.Muon, reference.muon, ("m",), SGD | {"nesterov": False}),
+    OptimizerCase("few steps", gn.Muon, reference.muon, ("m",), SGD | L2 | {"momentum": 0.8, "ns_steps": 2}),
+    OptimizerCase("gradient alone", gn.Muon, reference.muon, ("m",), {"momentum": 0.0, "weight_decay": 0.0}),
+]
+
 
 def exact_sigmoid(x):
     """1/(1 + e⁻ˣ)."""

@@ -190,6 +190,17 @@ def lamb(p, g, state, t, *, lr, betas=(0.9, 0.999), eps=1e-6, eps_root=0.0, weig
     return p - lr * trusted(p, u) * u, {"m": m, "v": v}
 
 
+def muon(p, g, state, t, *, lr=0.02, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.1):
+    """m ← μm + (1 − μ)g; u = μm + (1 − μ)g or m; θ ← θ − η(√max(1, rows/columns)U p(…p(Σ/‖u‖))Vᵀ + λθ)."""
+    m = momentum * state.get("m", 0.0) + (1 - momentum) * g
+    u, s, vt = np.linalg.svd(momentum * m + (1 - momentum) * g if nesterov else m, full_matrices=False)
+    s = s / max(np.sqrt((s**2).sum()), 1e-7)
+    for _ in range(ns_steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    step = np.sqrt(max(1, p.shape[0] / p.shape[1])) * (u * s) @ vt
+    return p - lr * (step + weight_decay * p), {"m": m}
+
+
 def lars(p, g, state, t, *, lr, momentum=0.9, nesterov=False, trust_coefficient=1e-3, weight_decay=0.0):
     """g ← g + λθ; v ← μv + η(τ‖θ‖/‖g‖)g; θ ← θ − v, or with Nesterov less what is added to v, and μv."""
     g = g + weight_decay * p

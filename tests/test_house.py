@@ -15,7 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, GATED, OPTIMIZERS, assert_exported, one_a_class, one_an_activation, rule_of
+from cases import (
+    ACTIVATIONS,
+    GATED,
+    OF_MATRICES,
+    OPTIMIZERS,
+    assert_exported,
+    one_a_class,
+    one_an_activation,
+    rule_of,
+)
 from processes import output
 
 import gnumba as gn
@@ -50,7 +59,7 @@ def test_every_rule_has_a_class_and_a_case():
 
 def test_every_optimizer_has_a_case():
     assert_none(
-        set(optimizers.__all__) - {case.make.__name__ for case in OPTIMIZERS},
+        set(optimizers.__all__) - {case.make.__name__ for case in OPTIMIZERS + OF_MATRICES},
         "expected a row in OPTIMIZERS in tests/cases.py, with a formula in tests/reference.py",
     )
     assert all(getattr(gn, name) is getattr(optimizers, name) for name in optimizers.__all__)
@@ -111,7 +120,9 @@ def test_benchmarks_name_the_same():
 
 
 @pytest.mark.parametrize(
-    "thing", [*(case.make for case in one_a_class()), *(case.act for case in one_an_activation())], ids=str
+    "thing",
+    [gn.Muon, *(case.make for case in one_a_class()), *(case.act for case in one_an_activation())],
+    ids=str,
 )
 def test_docstrings_say_what_it_is_for(thing):
     """A line each."""
@@ -212,6 +223,7 @@ def test_rules_are_maths():
         ".rules.activations",
         ".rules.updates",
         ".rules.noise",
+        ".rules.orthogonal",
     }
 
 

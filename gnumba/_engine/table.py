@@ -75,6 +75,13 @@ class Table:
             part.leave_out(k)
         return part
 
+    def under(self, function: Elementwise) -> Table:
+        """These rows, whatever is bound to them, for another function of the same columns."""
+        made = copy.copy(self)
+        made.function = function
+        made._set_sizes(self._sizes)
+        return made
+
     @functools.cached_property
     def blocks(self) -> Array:
         """All rows cut into blocks of one length, as (row, lo, hi)."""

@@ -68,9 +68,10 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
 
 
 def _is_ordinary(update: Update) -> bool:
-    """Whether a launch is of all rows of a table on the host, none of them with gaps."""
+    """Whether a launch is all there is, of all rows of a table on the host, none of them with gaps."""
     table = update.table
-    return update.rows is None and place_of(table.rows[0][0]) is HOST and not table.strided
+    whole = update.rows is None and not table.function.lent
+    return whole and place_of(table.rows[0][0]) is HOST and not table.strided
 
 
 def _corrected(optimizer: Optimizer) -> list[tuple[Any, ...]]:

@@ -114,6 +114,9 @@ class Optimizer(Stateful):
         memory = {name: hyper.pop(name, first) for name, first in self.memory.items()}
         return {**self.constants(hyper), **self.corrections(t, hyper, **memory)}
 
+    def lend(self, bound: Bound, verdict: Verdict) -> None:
+        """Fill the arrays that the rule only reads, before anything is written that counts."""
+
     # The step.
 
     def step(self, grads: Grads, *, grad_scale: Number = 1.0) -> None:
@@ -160,6 +163,7 @@ class Optimizer(Stateful):
         if decided is None:
             return
         verdict, memory = decided
+        self.lend(bound, verdict)
         work = [(each.part(), each.scalars) for each in self._updates + bound.sparse]
         if versioned := self._params.versioned:
             increment_versions([p.given for p in versioned if p not in bound.missing])

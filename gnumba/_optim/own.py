@@ -167,6 +167,8 @@ def optimizer(
     """
     if not isinstance(rule, Rule):
         raise TypeError(f"rule is {rule!r}, expected a rule made by gnumba.rule")
+    if rule.lent:
+        raise TypeError(f"rule is {rule!r}, whose {', '.join(rule.lent)} only its own optimizer fills")
     _check_names(rule, scalars, hyper)
     return RuleOptimizer(
         rule, params, scalars, _checked_memory(rule, memory, scalars, hyper), hyper,

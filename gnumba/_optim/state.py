@@ -51,8 +51,12 @@ class Stateful(Grouped):
 
     def _lay_out(self, memories: Sequence[Memory]) -> None:
         """Make the tables anew, for parameters with these memories."""
-        self._plan = Plan(self._compiled_rule._kernel, self._params, self._state, self._decays)
+        self._plan = Plan(self._compiled_rule._kernel, self._params, self._columns(), self._decays)
         self.__dict__.update(self._launched(self._missed, memories), _fast=None)
+
+    def _columns(self) -> Sequence[Mapping[str, Any]]:
+        """The arrays of each parameter that the rule has beside it and its gradient."""
+        return self._state
 
     def _launched(self, missed: tuple[int, ...], memories: Sequence[Memory]) -> dict[str, Any]:
         """Attributes for parameters that have missed so many steps and have these memories."""

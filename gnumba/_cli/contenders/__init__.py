@@ -39,7 +39,11 @@ def public(kind: Any) -> dict[str, Any]:
 
 
 OPTIMIZERS: dict[str, Callable[..., gn.Optimizer]] = public(
-    lambda thing: inspect.isclass(thing) and issubclass(thing, gn.Optimizer) and thing is not gn.Optimizer
+    lambda thing: (
+        inspect.isclass(thing)
+        and issubclass(thing, gn.Optimizer)
+        and thing not in (gn.Optimizer, gn.Muon)  # the models have vectors too
+    )
 )
 ACTIVATIONS: dict[str, gn.Activation] = {
     act.name: act
