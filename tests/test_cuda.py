@@ -481,6 +481,36 @@ def test_cupy_steps_are_those_of_the_cpu(cupy, cuda):
     assert {stream for _, stream in cuda.launched()} == {6}
 
 
+def test_muon_on_a_device(cupy, cuda, dtype):
+    """Its two passes are the CPU's, its products CuPy's, a step is skipped where only the device knows."""
+    shapes = (3, 5), (5, 3), (3, 5), (0, 2)
+    params = model(dtype, 0, shapes)
+    there = [CupyArray(x.copy()) for x in params]
+    here, away = (gn.Muon(x, nonfinite="skip", max_norm=2.0) for x in (params, there))
+    for seed in range(4):
+        gradients = model(dtype, seed, shapes)
+        gradients[2][0] = np.inf if seed == 1 else 1.0
+        left = [*map(CupyArray, gradients)]
+        if seed == 2:
+            gradients[0] = left[0] = None
+            cupy.stream = 6
+        here.step(gradients)
+        away.step(left)
+    for x, y in zip(params, there, strict=True):
+        assert_same_bits(y.values, x)
+    assert_equal_states(away.state_dict(), here.state_dict())
+    assert (away.t, away.skipped) == (3, 1)
+    names = [name.partition("_")[0] for name, _ in cuda.launched()]
+    assert names.count("ahead") == names.count("muon") == 5  # two in the last step
+    assert {stream for name, stream in cuda.launched() if "muon" in name} == {5, 6}
+
+
+def test_muon_needs_a_library_that_multiplies():
+    """Others have no matmul; the sentence names the parameter and what was expected."""
+    with pytest.raises(TypeError, match=r"parameter w is a FakeArray on a device.*CuPy or PyTorch"):
+        gn.Muon({"w": FakeArray(np.ones((2, 2)))})
+
+
 @pytest.mark.parametrize(
     "kind", ["shape", "dtype", "device", "layout", "host", "overlap", "misaligned", "moved", "replaced"]
 )

@@ -175,7 +175,7 @@ def orthogonalize(matrices: Sequence[Any], steps: int, library: Any) -> None:
     rows, columns = matrices[0].shape
     if not rows * columns:
         return
-    with _undisturbed(library):
+    with _undisturbed(matrices[0], library):
         wide = [x.T if rows > columns else x for x in matrices]
         many = library.stack(wide) if len(wide) > 1 else wide[0][None]
         made = newton_schulz(many, steps, library) * math.sqrt(max(1.0, rows / columns))
@@ -196,10 +196,12 @@ def newton_schulz(x: Any, steps: int, library: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _undisturbed(library: Any) -> Iterator[None]:
-    """Context without a graph in PyTorch, and without NumPy's warnings of inf and nan."""
-    with (
-        np.errstate(all="ignore"),
-        library.inference_mode() if hasattr(library, "inference_mode") else np.errstate(),
-    ):
+def _undisturbed(x: Any, library: Any) -> Iterator[None]:
+    """Context of x's device, without a graph in PyTorch, and without NumPy's warnings of inf and nan."""
+    within = contextlib.nullcontext()
+    if is_tensor(x):
+        within = library.inference_mode()
+    elif place_of(as_view("matrix", x)) is not HOST:
+        within = x.device
+    with np.errstate(all="ignore"), within:
         yield

@@ -169,10 +169,10 @@ class Plan:
             bound.missing.append(p)
         elif isinstance(g, Rows):
             if self._function.normed or self._function.lent:
-                whole = "norms" if self._function.normed else "directions"
+                found = "norms" if self._function.normed else "directions"
                 raise TypeError(
                     f"gradient of {p.name} is {g!r}, expected an array, as {self._function.title} has "
-                    f"{whole} of whole parameters"
+                    f"{found} of whole parameters"
                 )
             table.leave_out(row)
             rows, g = g.of(p.name, p.array)
