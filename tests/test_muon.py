@@ -142,7 +142,9 @@ def test_targets_agree_to_the_bit(dtype, rng):
 
 
 @pytest.mark.parametrize(
-    "way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), "state"], ids=str
+    "way",
+    [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), "state"],
+    ids=["copy", "deepcopy", "pickle", "state"],
 )
 def test_it_goes_on_with_the_same_bits(way, dtype, rng):
     """In a copy, out of a pickle, or from its state, of m alone, with a gradient missed before."""
