@@ -131,6 +131,15 @@ def test_one_product_for_all_of_a_shape(rng, monkeypatch):
     assert all(s[1] <= s[2] for s in shapes)  # the products of the shorter side
 
 
+def test_no_product_without_a_gradient(rng, monkeypatch):
+    """Of its shape, or alone."""
+    sizes, matmul = [], np.matmul
+    monkeypatch.setattr(np, "matmul", lambda a, b: sizes.append(len(a)) or matmul(a, b))
+    params = [rng.standard_normal(shape) for shape in [(2, 3), (3, 2), (2, 3), (2, 3)]]
+    gn.Muon(params, ns_steps=1).step([params[0].copy(), None, None, params[3].copy()])
+    assert sizes == [2] * 3
+
+
 def test_targets_agree_to_the_bit(dtype, rng):
     """Both rules do, and the products are no affair of a target."""
     params, gradients = matrices(dtype, rng), [matrices(dtype, rng) for _ in range(3)]

@@ -197,7 +197,7 @@ def newton_schulz(x: Any, steps: int, library: Any) -> Any:
 
 @contextlib.contextmanager
 def _undisturbed(x: Any, library: Any) -> Iterator[None]:
-    """Context of x's device, without a graph in PyTorch, and without NumPy's warnings of inf and nan."""
+    """Context of x's device, without NumPy's warnings; in inference mode, where x may have been made."""
     within = contextlib.nullcontext()
     if is_tensor(x):
         within = library.inference_mode()
