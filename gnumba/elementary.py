@@ -649,8 +649,8 @@ def pow(x: float, y: float) -> float:
 
     Examples
     --------
-    >>> pow(2.0, 0.5), pow(-2.0, 3.0), pow(-2.0, 0.5), pow(0.0, -1.0)
-    (1.4142135623730951, -8.0, nan, inf)
+    >>> pow(4.0, 0.5), pow(-2.0, 3.0), pow(-2.0, 0.5), pow(0.0, -1.0)
+    (2.0, -8.0, nan, inf)
     """
     a = abs(x)
     normal = a >= MIN_NORMAL

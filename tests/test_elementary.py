@@ -179,7 +179,10 @@ def test_accuracy_of_float32(function, bounds):
     x = arguments(np.float32)
     y, exact = compiled(function)(x), compiled(function)(x.astype(np.float64))
     assert (y.dtype, exact.dtype) == (np.float32, np.float64)
-    x, y, exact = (each[~np.isnan(exact)] for each in (x, y, exact))  # nan where x is outside the domain
+    inside = ~np.isnan(exact)  # nan where x is outside the domain
+    if function in (sin, cos):
+        inside &= abs(x) <= 2.0**18
+    x, y, exact = (each[inside] for each in (x, y, exact))
     assert len(x) > 3000
     info = np.finfo(np.float32)
     binade = np.where(exact == 0.0, info.minexp, np.maximum(np.frexp(exact)[1] - 1, info.minexp))
