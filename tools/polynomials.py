@@ -78,10 +78,8 @@ SILU_MINIMUM = mp.findroot(silu_derivative, -1.278)
 MISH_MINIMUM = mp.findroot(mish_derivative, -1.192)
 GELU_TANH_MINIMUM = mp.findroot(gelu_tanh_derivative, -0.752)
 GELU_MINIMUM = mp.findroot(gelu_derivative, -0.752)
-# Numerators and denominators are successive solutions of a² - 2b² = ±1, so that c and c/√2 are both
-# floats: Φ and erfc then share a polynomial.
-GAUSS_MIDDLE = {"float64": (mp.mpf(5964153172084899) / 2**50, mp.mpf(4217293152016490) / 2**50)}
-GAUSS_MIDDLE["float32"] = mp.mpf(3880899) / 2**20, mp.mpf(2744210) / 2**20
+GAUSS_MIDDLE = {"float64": mp.mpf(5964153172084899) / 2**50, "float32": mp.mpf(1607521) / 2**19}
+ERFC_MIDDLE = {"float64": mp.mpf(4), "float32": mp.mpf(2.5)}
 
 
 def about(zero, derivative):
@@ -90,14 +88,31 @@ def about(zero, derivative):
 
 
 def over_gauss_range(f, dtype):
-    """(f, interval, weight) of a function of t ≥ 0, in u = (t - c)/(t + c), up to underflow."""
-    c = GAUSS_MIDDLE[dtype][0]
+    """(f, interval, weight) of a function of t ≥ 0, in u = (t - c)/(t + c) + 1/4, up to underflow."""
+    c = GAUSS_MIDDLE[dtype]
     last = {"float64": 39.5, "float32": 15.2}[dtype]
 
     def of_u(u):
-        return f(c * (1 + u) / (1 - u), c)
+        q = (u + 0.75) / 2  # t/(t + c)
+        return f(c * q / (1 - q), c)
 
-    return of_u, (-1, (last - c) / (last + c)), lambda u: 1 / abs(of_u(u))
+    return of_u, (-0.75, (last - c) / (last + c) + 0.25), lambda u: 1 / abs(of_u(u))
+
+
+def over_erfc_range(f, dtype):
+    """(f, interval, weight) of a function of t ≥ 0.6, in q = 1/(t + c), up to underflow."""
+    last = {"float64": 27.5, "float32": 10.5}[dtype]
+    c = ERFC_MIDDLE[dtype]
+
+    def of_q(q):
+        return f(1 / q - c, c)
+
+    return of_q, (1 / (last + c), 1 / (0.599 + c)), lambda q: 1 / of_q(q)
+
+
+def erfc_tail(t, c):
+    """erfc(t) e^(t²) (t + c)."""
+    return 2 * (t + c) * gauss_tail(t * mp.sqrt(2))
 
 
 def gelu_slope(t, c):
@@ -153,9 +168,11 @@ FITS = {
         lambda u: u**2 / mp.cos(mp.sqrt(u)),
         {"float64": 5, "float32": 2},
     ),
-    # u = (t - c)/(t + c)
-    "GAUSS_TAIL": (lambda t, c: (t + c) * gauss_tail(t), over_gauss_range, {"float64": 21, "float32": 9}),
-    "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 8}),
+    # u = (t - c)/(t + c) + 1/4, about which the polynomial loses little at either end
+    "GAUSS_TAIL": (lambda t, c: (t + c) * gauss_tail(t), over_gauss_range, {"float64": 21, "float32": 10}),
+    "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 9}),
+    # 1/(t + c)
+    "ERFC_TAIL": (erfc_tail, over_erfc_range, {"float64": 20, "float32": 8}),
     # x - MISH_MINIMUM
     "MISH_NEAR_MINIMUM": (
         about(MISH_MINIMUM, mish_derivative),
@@ -254,6 +271,7 @@ if __name__ == "__main__":
         halves = {dtype: split(globals()[name], dtype) for dtype in DTYPES}
         for k, part in enumerate((name, f"{name}_LOW")):
             print(f"{part} = per_dtype(" + ", ".join(f"{d}={halves[d][k]}" for d in DTYPES) + ")")
-    for k, name in enumerate(("GAUSS_MIDDLE", "GAUSS_MIDDLE_BY_SQRT2")):
-        middles = (f"{d}={split(GAUSS_MIDDLE[d][k], d)[0]}" for d in DTYPES)
-        print(f"{name} = per_dtype(" + ", ".join(middles) + ")")
+    for name in ("GAUSS_MIDDLE", "ERFC_MIDDLE"):
+        print(
+            f"{name} = per_dtype(" + ", ".join(f"{d}={split(globals()[name][d], d)[0]}" for d in DTYPES) + ")"
+        )

@@ -10,6 +10,8 @@ from ..elementary import (
     FAR,
     GAUSS_IS_ZERO,
     GAUSS_MIDDLE,
+    GAUSS_SCALE,
+    GAUSS_TAIL,
     GELU_MINIMUM,
     GELU_MINIMUM_LOW,
     GELU_SLOPE,
@@ -32,15 +34,13 @@ from ..elementary import (
     expm1,
     expm1_times,
     fma,
-    gauss_variable,
+    gauss_roughly,
     horner,
     log1p,
-    minus_square,
     per_dtype,
     scaled_one_plus_exp,
     sin_of_product,
     tanh,
-    times_gauss_tail,
     where,
 )
 
@@ -230,24 +230,27 @@ def gelu(x):
     """x·Φ(x), Φ the normal distribution function. Hendrycks & Gimpel 2016, arXiv:1606.08415."""
     t = abs(x)
     t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
-    y, scale = times_gauss_tail(t, 0.5 * t, t, GAUSS_MIDDLE)
-    return where(x < 0.0, -y * scale, x - y)
+    q = t / (t + GAUSS_MIDDLE)  # qP(2q − ¾) hardly depends on q where t is large, nor on its rounding
+    tail = horner(fma(2.0, q, -0.75), GAUSS_TAIL)
+    z, p = gauss_roughly(t)
+    y = q * tail
+    y = p * (y + fma(y, z, fma(q, tail, -y)))
+    return fma(-GAUSS_SCALE, y, where(x < 0.0, -0.0, x))
 
 
 def gelu_derivative(x):
     """Φ(x) + xφ(x), left of 0 e^(−x²/2) times the distance from its zero, right of it 1 − f′(−x)."""
     t = abs(x)
     t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
-    high, low = minus_square(0.5 * t, t)
-    e, _, scale = exp_plus_of_sum(high, low, 0.0)
-    u, _, _ = gauss_variable(t, GAUSS_MIDDLE)
+    z, p = gauss_roughly(t)
     d = (-GELU_MINIMUM - t) - GELU_MINIMUM_LOW
-    y = e * d * horner(u, GELU_SLOPE) * scale
-    return where(x < 0.0, y, 1.0 - y)
+    y = d * horner(fma(2.0, t / (t + GAUSS_MIDDLE), -0.75), GELU_SLOPE) * p
+    y = fma(y, z, y)
+    return where(x < 0.0, GAUSS_SCALE * y, fma(-GAUSS_SCALE, y, 1.0))
 
 
 def _tanh_gate(x):
-    """`exp_of_sum` for z = −2√(2/π)(|x| + 0.044715|x|³), and −dz/d|x|."""
+    """`exp_of_sum` for z = −2√(2/π)(|x| + 0.044715|x|³), and −dz/d|x| without GATE_LINEAR."""
     t = abs(x)
     t = where(t > TANH_GATE_IS_CLOSED, TANH_GATE_IS_CLOSED, t)
     s = t * t
@@ -257,7 +260,7 @@ def _tanh_gate(x):
     q_low = (GATE_LINEAR - (q - back)) + (c - back)
     q_low += fma(GATE_CUBIC, s, -c) + fma(GATE_CUBIC, fma(t, t, -s), fma(GATE_CUBIC_LOW, s, GATE_LINEAR_LOW))
     z = -t * q
-    return *exp_of_sum(z, fma(-t, q_low, fma(-t, q, -z))), fma(3.0 * GATE_CUBIC, s, GATE_LINEAR)
+    return *exp_of_sum(z, fma(-t, q_low, fma(-t, q, -z))), fma(3.0 * GATE_CUBIC, s, GATE_LINEAR_LOW)
 
 
 def gelu_tanh(x):
@@ -271,11 +274,13 @@ def gelu_tanh(x):
 def gelu_tanh_derivative(x):
     """σ(z) + xz′σ(z)(1 − σ(z)) with z from `_tanh_gate`; right of 0, 1 less that at −x."""
     z, p, scale, slope = _tanh_gate(x)
-    one_plus_e = fma(p, z, 1.0 + p)
     t = abs(x)
     t = where(t > TANH_GATE_IS_CLOSED, TANH_GATE_IS_CLOSED, t)
     e = fma(p, z, p)
-    far = e * fma(-t, slope, one_plus_e) / fma(e, 2.0 + e, 1.0) * scale
+    above = fma(-t, GATE_LINEAR, fma(-t, slope, fma(p, z, 1.0 + p)))  # 1 + e less z′|x|
+    d = fma(e, 2.0 + e, 1.0)
+    q = above / d
+    far = (q + fma(q, z, fma(-q, d, above) * (1.0 - e))) * p * scale  # 1 − e is near enough to 1/d
     near = (-GELU_TANH_MINIMUM - t) - GELU_TANH_MINIMUM_LOW
     y = where(abs(near) < 0.5, near * horner(near, GELU_TANH_NEAR_MINIMUM), far)
     return where(x < 0.0, y, 1.0 - y)
@@ -317,16 +322,21 @@ def mish(x):
     h = fma(0.5 * e, e, e)
     d = 1.0 + h
     q = h / d
-    q = fma(fma(-q, d, h) - q * (h - (d - 1.0)), 1.0 - q, q)  # what the roundings of d and q lost
-    return where(x > MISH_IS_X, x, t * q * scale)
+    lost = fma(-q, d, h) - q * (h - (d - 1.0))  # in the roundings of d and q
+    y = t * q
+    return where(x > MISH_IS_X, x, (y + fma(t, lost * (1.0 - q), fma(t, q, -y))) * scale)
 
 
 def mish_derivative(x):
     """e(1 + x + e(e²/4 + e + 3/2 + x))/(1 + h)², e = eˣ, h as in mish, from a series about its zero."""
     t = clip(x, -FAR, MISH_IS_X)
-    e, _, scale = exp_plus(t, 0.0)
+    z, p, scale = exp_of_sum(t, 0.0)
+    e = fma(p, z, p)
     h = fma(0.5 * e, e, e)
-    far = e * fma(e, fma(e, fma(0.25, e, 1.0), t + 1.5), t + 1.0) / fma(h, h + 2.0, 1.0) * scale
+    d = 1.0 + h
+    lost = (h - (d - 1.0)) + fma(0.5 * e, e, e - h)  # in the roundings of h and d
+    far = p * fma(e, fma(e, fma(0.25, e, 1.0), t + 1.5), t + 1.0) / fma(d, d, 2.0 * d * lost)
+    far = fma(far, z, far) * scale
     near = (x - MISH_MINIMUM) - MISH_MINIMUM_LOW
     y = where(abs(near) < 0.5, near * horner(near, MISH_NEAR_MINIMUM), far)
     return where(x > MISH_IS_X, 1.0, y)
