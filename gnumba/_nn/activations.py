@@ -189,7 +189,8 @@ gelu = Activation(
 
     Strengths: smooth; weighs inputs by how likely they are the larger. Weaknesses: an exponential and a
     polynomial.
-    For: transformers. Initialise with He. ≤ 4 ulp, in the left tail too, where PyTorch's is 0.
+    For: transformers. Initialise with He. ≤ 3 ulp in float32, 4 in float64, in the left tail too, where
+    PyTorch's is 0.
 
     Examples
     --------
