@@ -354,8 +354,11 @@ def test_attributes_that_would_be_ignored(thing, name, words):
         (gn.prelu, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
         (line, {"name", "rule", "derivative", "backward", "takes_y", "ufunc"}),
         (gn.dropout, {"name", "rule", "backward"}),
-        (gn.rules.adam, {"name", "state", "scalars", "initial", "defaults", "normed", "given", "ufuncs"}),
-        (easy, {"name", "state", "scalars", "initial", "defaults", "normed", "given", "ufuncs"}),
+        (
+            gn.rules.adam,
+            {"name", "state", "scalars", "initial", "defaults", "normed", "given", "lent", "ufuncs"},
+        ),
+        (easy, {"name", "state", "scalars", "initial", "defaults", "normed", "given", "lent", "ufuncs"}),
     ],
 )
 def test_attributes_that_there_are(thing, names):

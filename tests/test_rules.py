@@ -9,7 +9,6 @@ from cases import OPTIMIZERS, on_each_target, one_a_kernel_shape, one_a_rule, ru
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 
 import gnumba as gn
-from gnumba._engine import normed
 from gnumba._engine.compile import ufunc
 from gnumba._rule import Elementwise
 
@@ -67,7 +66,7 @@ def with_norms(rule, arrays, scalars):
     given = dict.fromkeys(rule.normed, 0.0) | dict(scalars)
     numbers = [arrays[0].dtype.type(given[name]) for name in rule.scalars]
     with np.errstate(all="ignore"):
-        values = [ufunc._ufunc(of, "cpu", 0)(*arrays, *numbers) for of in normed.functions(rule._kernel)]
+        values = [ufunc._ufunc(of, "cpu", 0)(*arrays, *numbers) for of in rule._kernel.norm_functions]
     return given | {name: gn.global_norm(x) for name, x in zip(rule.normed, values, strict=True)}
 
 
