@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 import reference
@@ -16,6 +15,11 @@ import gnumba as gn
 from gnumba._nn import activations
 from gnumba._optim import optimizers
 from gnumba.rules import updates
+
+try:
+    import mpmath
+except ImportError:  # where kernels are only compiled for GPUs; exact values are asked for elsewhere
+    mpmath = None
 
 
 def assert_exported(module):
@@ -266,7 +270,7 @@ ACTIVATIONS = [
         reference.tanh,
         reference.tanh_derivative,
         limits=(-1, 0, 1, 0, 1, 0),
-        exact=mpmath.tanh,
+        exact=lambda x: mpmath.tanh(x),
         max_ulp=3,
         from_y=True,
     ),
