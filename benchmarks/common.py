@@ -17,17 +17,18 @@ OPTIMIZERS = {
     for name, kind in PUBLIC.items()
     if isinstance(kind, type)
     and issubclass(kind, gn.Optimizer)
-    and kind not in (gn.Optimizer, gn.Muon)  # the models have vectors too
+    and kind not in (gn.Optimizer, getattr(gn, "Muon", None))  # the models have vectors too
 }
 RULES = {
     name: rule
     for name, rule in gn.registry.items()
-    if (rule.__module__ or "").startswith("gnumba.") and not rule.lent
+    if (rule.__module__ or "").startswith("gnumba.")
+    and not getattr(rule, "lent", ())  # earlier commits are compared with too
 }
 ACTIVATIONS = {
     made.name: made
     for made in PUBLIC.values()
-    if isinstance(made, gn.Activation) and len(made._kernel.reads) == 1
+    if isinstance(made, gn.Activation) and len(getattr(made, "_kernel", made).reads) == 1
 }
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]
