@@ -106,6 +106,7 @@ class Compilable(metaclass=Sealed):
     # Of a user's: its last frozen self (see _engine/compile/snapshot.py), or whose frozen self this is.
     _latest: Any = None
     _origin: Compilable | None = None
+    _like: Callable[..., Compilable]  # a subclass: one of other functions
 
     def __init__(self, kernel: Elementwise, *parts: Any) -> None:
         functools.update_wrapper(self, kernel.fn)
@@ -120,9 +121,6 @@ class Compilable(metaclass=Sealed):
         made = self._like(*parts)
         made._origin, made._built_in = self, True
         return made
-
-    def _like(self, *parts: Any) -> Compilable:
-        raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_sealed" in self.__dict__ and not name.startswith("_"):

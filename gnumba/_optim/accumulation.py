@@ -57,8 +57,6 @@ class Accumulator(Shadowing):
     array([-2., -2.])
     """
 
-    _key = "sum"
-
     def __init__(self, params: Arrays) -> None:
         self._shadow = Shadow(Params(params))
         self._lay_out()

@@ -19,7 +19,6 @@ from .._rule import Elementwise
 from .._signals import uninterrupted
 from .._suggest import Suggesting, no_attribute
 from ..rules.averages import exchanged
-from .state import check_fits
 
 EXCHANGED = Elementwise(exchanged, ("p", "shadow"), ("p", "shadow"))
 
@@ -109,36 +108,9 @@ class Strict(Suggesting):
 
 
 class Shadowing(Strict):
-    """Base of what keeps a shadow of parameters; state dicts call it ``_key``, beside `_numbers`."""
+    """Base of what keeps a shadow of parameters."""
 
-    _key: str
     _shadow: Shadow
-
-    def _numbers(self) -> dict[str, Any]:
-        """Counts that are part of the state, by their attributes without the underscore."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """A plain dict of copies: numbers, and the arrays by their parameters' names."""
-        return self._numbers() | {self._key: self._shadow.read()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the state of ``state_dict``.
-
-        Parameters
-        ----------
-        state : dict
-            Of parameters of these names, shapes and dtypes.
-
-        Raises
-        ------
-        ValueError
-            If it does not fit. Nothing has changed then.
-        """
-        check_fits("state", state, self.state_dict())
-        with uninterrupted():
-            self._shadow.write(state[self._key])
-            self.__dict__.update({f"_{name}": int(state[name]) for name in self._numbers()})
 
     def __copy__(self) -> Self:
         """One beside these very parameters, going its own way from here."""

@@ -77,8 +77,6 @@ class EMA(Shadowing):
     [0.5]
     """
 
-    _key = "average"
-
     def __init__(self, params: Arrays, decay: Hyper = 0.999, *, warmup: bool = False) -> None:
         self._t, self._is_swapped = 0, False
         self._warmup = checked_flag("warmup", warmup)
@@ -150,9 +148,6 @@ class EMA(Shadowing):
         if self._is_swapped:
             raise RuntimeError(f"{what} is called inside swapped(), where the parameters are the averages")
 
-    def _numbers(self) -> dict[str, Any]:
-        return {"t": self._t}
-
     def state_dict(self) -> dict[str, Any]:
         """A plain dict of copies.
 
@@ -162,7 +157,25 @@ class EMA(Shadowing):
             ``{"t": updates, "average": {parameter: array}}``.
         """
         self._check_not_swapped("state_dict")
-        return super().state_dict()
+        return {"t": self._t, "average": self._shadow.read()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of ``state_dict``.
+
+        Parameters
+        ----------
+        state : dict
+            From ``state_dict`` of an average of parameters of these names, shapes and dtypes.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit. Nothing has changed then.
+        """
+        check_fits("state", state, self.state_dict())
+        with uninterrupted():
+            self._shadow.write(state["average"])
+            self._t = int(state["t"])
 
     def __getstate__(self) -> dict[str, Any]:
         self._check_not_swapped("a copy")
