@@ -866,6 +866,14 @@ class alternate(Nested):
         return _value_at(self.b if t // self.every % 2 else self.a, t)
 
 
+def as_loss(given: Any) -> float:
+    """The loss that is observed as a float; TypeError for no number."""
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"loss is {given!r}, expected a number") from None
+
+
 def improves(loss: float, best: float, threshold: float, mode: str = "min") -> bool:
     """Whether a loss is better than the best so far by more than threshold · |best|; nan never is."""
     part = math.copysign(threshold, best)

@@ -15,7 +15,7 @@ from .._params import read_once
 from .._rule import Rule
 from .._signals import uninterrupted
 from .._suggest import suggesting
-from ..schedules import improves
+from ..schedules import as_loss, improves
 from .carry import check_carries, means, take_up
 from .forwarding import Forwarding
 from .groups import shown
@@ -249,13 +249,10 @@ class Phases(Forwarding):
         ValueError
             If the container no longer holds the arrays it was given, of which the next phase is made.
         """
-        try:
-            number = float(loss)
-        except (TypeError, ValueError):
-            raise TypeError(f"loss is {loss!r}, expected a number") from None
+        observed = as_loss(loss)
         self._params.check_held()
         with uninterrupted():
-            self._count(number)
+            self._count(observed)
         self._move_on()
 
     def _count(self, loss: float) -> None:

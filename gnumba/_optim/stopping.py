@@ -12,7 +12,7 @@ from .._hyper import FRACTION, number
 from .._params import Params
 from .._signals import uninterrupted
 from .._typing import Params as Arrays
-from ..schedules import improves
+from ..schedules import as_loss, improves
 from .shadow import Shadow, Strict
 from .state import check_fits
 
@@ -126,10 +126,7 @@ class EarlyStopping(Strict):
         ValueError
             If the container no longer holds the arrays it was given. Nothing has changed then.
         """
-        try:
-            observed = float(loss)
-        except (TypeError, ValueError):
-            raise TypeError(f"loss is {loss!r}, expected a number") from None
+        observed = as_loss(loss)
         t, better = self._t + 1, improves(observed, self._best, self._threshold, self._mode)
         with uninterrupted():
             if better and self._shadow is not None:
