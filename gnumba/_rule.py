@@ -235,6 +235,8 @@ class Rule(Compilable):
             fn,
             *norms.values(),
         )
+        if (fn.__module__ or "").startswith(f"{__package__}.rules."):
+            self.__module__ = f"{__package__}.rules"  # where pickles find it, whatever file it is in
         self.state, self.scalars, self.normed, self.lent = state, scalars, norms, lent
         self.given = tuple(name for name in scalars if name not in norms)
         self.defaults = {name: value for name, value in defaults.items() if name in self.given}

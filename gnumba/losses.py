@@ -73,7 +73,7 @@ class Loss:
         )
         self._defaults = defaults_of(f"loss {self.name!r}", parameters)
         self.__signature__ = _called_with(parameters)
-        self.__module__ = "gnumba.losses" if fn.__module__.startswith("gnumba.") else fn.__module__
+        self.__module__ = "gnumba.losses" if (fn.__module__ or "").startswith("gnumba.") else fn.__module__
         self.__doc__ = doc or fn.__doc__
         scalars, title = (*self._hyper, "scale"), "loss {!r}"
         both, weighted = _both(fn, gradient), _weighted(fn, gradient)

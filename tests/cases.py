@@ -14,7 +14,6 @@ import reference
 import gnumba as gn
 from gnumba._nn import activations
 from gnumba._optim import optimizers
-from gnumba.rules import updates
 
 try:
     import mpmath
@@ -40,7 +39,7 @@ def assert_exported(module):
 
 ROOT = Path(gn.__file__).parents[1]
 for _module in (
-    updates,
+    *gn.rules.UPDATES,
     activations,
     *(sys.modules[getattr(gn, name).__module__] for name in optimizers.__all__),
 ):

@@ -374,6 +374,21 @@ def test_copies_are_the_thing_itself(thing):
     assert copy.copy(thing) is copy.deepcopy([thing])[0] is pickle.loads(pickle.dumps(thing)) is thing
 
 
+def test_made_in_no_module():
+    """By exec with globals that have no name, as documentation does."""
+    scope = {"gn": gn}
+    exec(
+        "@gn.rule\ndef f(p, g, /, lr): return p - lr * g\n@gn.activation(derivative=lambda x: 2.0 * x)\n"
+        "def a(x): return x * x\n@gn.loss(gradient=lambda p, t: 2.0 * p)\ndef l(p, t): return p * p",
+        scope,
+    )
+    one = np.ones(2)
+    assert scope["a"](one).tolist() == [1.0, 1.0]
+    assert scope["l"](one, one)[0] == 1.0
+    gn.optimizer(scope["f"], one, lr=0.5).step(one.copy())
+    assert one.tolist() == [0.5, 0.5]
+
+
 def test_what_a_pickle_cannot_name():
     """A local rule, one bound to another name, one that was defined anew."""
     local = gn.rule(lambda p, g, /, lr: p)

@@ -55,7 +55,7 @@ class Activation(Compilable):
         arrays, parameters = _read_signature(fn)
         names = tuple(p.name for p in parameters)
         super().__init__(Elementwise(fn, arrays, ("y",), names, title="activation {!r}"))
-        if fn.__module__.startswith("gnumba."):
+        if (fn.__module__ or "").startswith("gnumba."):
             self.__module__ = "gnumba"  # where the public object is found
         self._signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters])
         self.__signature__ = called_with(arrays, *self._signature.parameters.values())

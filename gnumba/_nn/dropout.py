@@ -17,7 +17,7 @@ from .._hyper import FRACTION
 from .._rule import Compilable, Elementwise
 from .._suggest import suggesting
 from .._typing import FloatArray
-from ..rules.activations import SELU_LAMBDA_ALPHA
+from ..rules.rectifiers import SELU_LAMBDA_ALPHA
 from .activation import called_with
 
 __all__ = ["Dropout", "alpha_dropout", "dropout"]

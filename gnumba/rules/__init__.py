@@ -1,12 +1,40 @@
-"""The maths: floats in, floats out."""
+"""The maths: floats in, floats out; a module a family."""
 
-from . import activations, noise, orthogonal, updates
-from .activations import *  # noqa: F403
+from . import (
+    adaptive,
+    descent,
+    gated,
+    layerwise,
+    moments,
+    noise,
+    orthogonal,
+    periodic,
+    rectifiers,
+    schedule_free,
+    self_gated,
+    shrinks,
+    sigmoids,
+    signs,
+)
+from .adaptive import *  # noqa: F403
+from .descent import *  # noqa: F403
+from .gated import *  # noqa: F403
+from .layerwise import *  # noqa: F403
+from .moments import *  # noqa: F403
 from .noise import *  # noqa: F403
 from .orthogonal import *  # noqa: F403
-from .updates import *  # noqa: F403
+from .periodic import *  # noqa: F403
+from .rectifiers import *  # noqa: F403
+from .schedule_free import *  # noqa: F403
+from .self_gated import *  # noqa: F403
+from .shrinks import *  # noqa: F403
+from .sigmoids import *  # noqa: F403
+from .signs import *  # noqa: F403
 
-__all__ = [*activations.__all__, *noise.__all__, *orthogonal.__all__, *updates.__all__]
+UPDATES = descent, adaptive, moments, signs, schedule_free, layerwise, orthogonal
+ACTIVATIONS = sigmoids, rectifiers, self_gated, shrinks, periodic, gated
+
+__all__ = [name for family in (*UPDATES, *ACTIVATIONS, noise) for name in family.__all__]
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
 """Update rules with a direction of a whole matrix: what it is made of, and what is done with it."""
 
 from .._rule import Elementwise, Rule, registry
-from .updates import mean, plus
+from .terms import mean, plus
 
 __all__ = ["muon"]
 
