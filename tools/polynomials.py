@@ -190,22 +190,27 @@ FITS = {
 }
 
 
-def value(coefficients, x):
+def powers(x, count):
+    """1, x, x², …"""
+    return [x**k for k in range(count)]
+
+
+def value(coefficients, powers):
     """The polynomial with these coefficients, lowest first. (mpmath.polyval changes its order in 1.4.)"""
-    return mp.fsum(c * x**k for k, c in enumerate(coefficients))
+    return mp.fsum(c * power for c, power in zip(coefficients, powers, strict=True))
 
 
 def remez(f, interval, weight, degree, points=600):
     """Coefficients, lowest first, that make the largest `weight * (f - polynomial)` smallest."""
     lo, hi = map(mp.mpf, interval)
     x = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (i + 0.5) / points) for i in range(points)]
-    y, w = [f(t) for t in x], [weight(t) for t in x]
+    y, w, raised = [f(t) for t in x], [weight(t) for t in x], [powers(t, degree + 1) for t in x]
     extremes = [round((points - 1) * (i + 0.5) / (degree + 2)) for i in range(degree + 2)]
     while True:
         # the polynomial whose weighted errors at `extremes` are equal, with alternating signs
-        rows = [[x[i] ** j for j in range(degree + 1)] + [(-1) ** k / w[i]] for k, i in enumerate(extremes)]
+        rows = [raised[i] + [(-1) ** k / w[i]] for k, i in enumerate(extremes)]
         *coefficients, _ = mp.lu_solve(mp.matrix(rows), mp.matrix([y[i] for i in extremes]))
-        error = [w[i] * (y[i] - value(coefficients, x[i])) for i in range(points)]
+        error = [w[i] * (y[i] - value(coefficients, raised[i])) for i in range(points)]
         runs = [[0]]  # of one sign each
         for i in range(1, points):
             runs.append([i]) if error[i] * error[i - 1] < 0 else runs[-1].append(i)
@@ -224,7 +229,9 @@ def fitted(name, dtype):
     rounded = [struct.unpack(code, struct.pack(code, c))[0] for c in exact]
     points = mp.linspace(*interval, 500)
     weights = [weight(t) * 2**precision for t in points]
-    errors = [w * (f(t) - value(rounded, t)) for t, w in zip(points, weights, strict=True)]
+    errors = [
+        w * (f(t) - value(rounded, powers(t, len(rounded)))) for t, w in zip(points, weights, strict=True)
+    ]
     if max(map(abs, errors)) > 0.3:
         rounded, errors = polished(rounded, errors, points, weights, precision)
     return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)))
@@ -238,15 +245,21 @@ def polished(coefficients, errors, points, weights, precision):
         [[float(w * ulp * t**k) for t, w in zip(points, weights, strict=True)] for k, ulp in enumerate(ulps)]
     )
     steps = [(k, s, j, r) for k in range(size) for s in (-1, 1) for j in range(k) for r in (-1, 0, 1)]
+    k, s, j, r = np.array(steps).T
+    first, second = s[:, None] * moves[k], r[:, None] * moves[j]
     while True:
-        tried = [np.abs(errors - s * moves[k] - r * moves[j]).max() for k, s, j, r in steps]
-        best = int(np.argmin(tried))
-        if tried[best] >= np.abs(errors).max():
+        largest, worst = np.abs(errors).max(), np.argsort(np.abs(errors))[-32:]
+        # steps that leave no error among the largest as large as it was
+        able = np.flatnonzero(
+            np.abs(errors[worst] - first[:, worst] - second[:, worst]).max(axis=1) < largest
+        )
+        tried = np.abs(errors - first[able] - second[able]).max(axis=1)
+        if not (tried < largest).any():
             return coefficients, errors
-        k, s, j, r = steps[best]
-        coefficients[k] += s * ulps[k]
-        coefficients[j] += r * ulps[j]
-        errors = errors - s * moves[k] - r * moves[j]
+        best = able[np.argmin(tried)]
+        coefficients[k[best]] += s[best] * ulps[k[best]]
+        coefficients[j[best]] += r[best] * ulps[j[best]]
+        errors = errors - first[best] - second[best]
 
 
 def split(x, dtype):
