@@ -13,9 +13,10 @@ from gnumba._engine import grid, lanes, memory, sums
 from gnumba._engine.compile import primitives
 from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
 from gnumba._engine.launch import launch
+from gnumba._engine.lines import by_lines
 from gnumba._engine.place import HOST
 from gnumba._engine.storage import OF_DTYPE, alike, storage_of, storages_of
-from gnumba._engine.table import BLOCK, Table, address, by_lines
+from gnumba._engine.table import BLOCK, Table, address
 
 FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.SHAPED.items()]
 SIZES = (0, 1, 3, 4, 17, BLOCK - 1, BLOCK, BLOCK + 1, 10_001)
@@ -140,9 +141,8 @@ def test_walks(made, layout, dtype):
     row, expected = tuple(map(layout, values)), tuple(map(layout, values))
     scalars = rows_for(function, dtype, [1], [lambda k: 0])[1]
     launch_here(Table(function, [expected]), scalars)
-    shape, strides = by_lines(row, function.indexed)
-    table = np.array([address(a) for a in row])
-    where = (table.ctypes.data, shape.ctypes.data, strides.ctypes.data, shape.size, row[0].size, 0)
+    lines, table = by_lines(row, function.indexed), np.array([address(a) for a in row])
+    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0
     grid.native(grid.walk(function, storages_of(row)))(3, *where, typed(scalars, dtype))
     assert_same_rows([row], [expected])
 
@@ -172,10 +172,10 @@ class Norms:
         )  # fmt: skip
 
     def take_strided(self, x, slot=0):
-        shape, strides = by_lines((x,))
+        lines = by_lines((x,))
         scratch = np.full(3 * (x.size // BLOCK + 1), np.nan)
         grid.native(sums.strided_squares(storage_of(x)))(
-            self.blocks, address(x), shape.ctypes.data, strides.ctypes.data, shape.size, x.size,
+            self.blocks, address(x), lines.ctypes.data, len(lines), x.size,
             *self._rest(scratch, slot),
         )  # fmt: skip
 

@@ -17,8 +17,9 @@ import gnumba as gn
 from gnumba._engine import grid, lanes, norm
 from gnumba._engine import storage as storages
 from gnumba._engine.launch import launch
+from gnumba._engine.lines import by_lines
 from gnumba._engine.storage import OF_DTYPE, Storage
-from gnumba._engine.table import PickedRows, Table, by_lines
+from gnumba._engine.table import PickedRows, Table
 from gnumba._engine.view import address
 
 FLOAT32, FLOAT64 = (OF_DTYPE[np.dtype(name)] for name in ("float32", "float64"))
@@ -181,9 +182,8 @@ def test_lanes_of_narrow_columns():
 def test_a_grid_with_strides(kept):
     row = laid_out(row_of(kept, (33, 7)))
     expected = stepped(kept, row)
-    shape, strides = by_lines(row)
-    table = np.array([address(x) for x in row])
-    where = (table.ctypes.data, shape.ctypes.data, strides.ctypes.data, shape.size, row[0].size, 0)
+    lines, table = by_lines(row), np.array([address(x) for x in row])
+    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0
     grid.native(grid.walk(RULE, kept))(3, *where, tuple(SCALARS.astype(np.float32)))
     assert_rows([row], [expected])
 

@@ -18,8 +18,8 @@ from .compile.cache import own_symbol
 from .compile.kernel import Kernel, compiled
 from .compile.specialize import OPTIONS
 from .exchange import DL_TENSOR, address_like, dtype_code, exporter
-from .lanes import listed
 from .libraries import class_of, has_host_view, is_jax, viewer_of
+from .memory import listed
 from .objects import DATA, FLAGS, ITEMS, TYPE, WORD, WRITEABLE, half, same_kind, same_layout, store, word
 from .table import Table
 

@@ -31,8 +31,9 @@ from .compile.kernel import (
 )
 from .compile.specialize import OPTIONS, refuse_widening
 from .factor import FACTORS, GO
-from .lanes import count_of, ending, first, lane_loader, lane_storer, listed, phases
-from .memory import get, moved
+from .lanes import count_of, ending, first, lane_loader, lane_storer, phases
+from .lines import at_index
+from .memory import get, listed
 from .storage import Storages, computed, names_of
 
 THREADS = 256
@@ -124,8 +125,8 @@ def flat(function: Elementwise, storages: Storages) -> Body:
 def walk(function: Elementwise, storages: Storages) -> Body:
     """The function over one row of arrays with any strides.
 
-    (table, shape, strides, axes, count, control, scalars): addresses of the columns' addresses, of the
-    shape, and of strides[axis, column] in bytes.
+    (table, lines, axes, length, control, scalars): addresses of the columns' addresses, and of the lines, so
+    many, that `by_lines` makes.
     """
     element, numbers, factored = (
         element_of(function, storages),
@@ -134,19 +135,14 @@ def walk(function: Elementwise, storages: Storages) -> Body:
     )
     columns = (0,) * len(function.columns)
 
-    def walk(block, blocks, rank, size, table, shape, strides, axes, count, control, scalars):
+    def walk(block, blocks, rank, size, table, lines, axes, length, control, scalars):
         if control != 0 and get(np.int64, control, GO) == 0:
             return
-        constants = factored(first(scalars, numbers), control)
-        for i in range(block * size + rank, count, blocks * size):
-            at, rest = listed(table, 0, columns), i
-            for axis in range(axes - 1, -1, -1):
-                n = get(np.int64, shape, axis)
-                at = moved(at, listed(strides, axis, columns), rest % n)
-                rest //= n
-            element(at, 0, i, constants)
+        constants, at = factored(first(scalars, numbers), control), listed(table, 0, columns)
+        for i in range(block * size + rank, length, blocks * size):
+            element(at_index(at, lines, axes, i), 0, i, constants)
 
-    return body_of(function, storages, walk, (WHOLE,) * 6)
+    return body_of(function, storages, walk, (WHOLE,) * 5)
 
 
 def scalars_type(function: Elementwise, storages: Storages) -> types.Type:

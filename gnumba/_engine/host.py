@@ -32,6 +32,7 @@ from .compile.kernel import (
 )
 from .compile.specialize import OPTIONS
 from .fold import folded
+from .lines import runs
 from .memory import cast, moved, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
 from .storage import Storage, Storages, computed
@@ -55,11 +56,11 @@ def sweep(function: Elementwise, storages: Storages, target: str) -> Kernel:
 
 @functools.cache
 def walk(function: Elementwise, storages: Storages, target: str) -> Kernel:
-    """``kernel(table, shape, strides, shares, scalars)`` over one row with any strides.
+    """``kernel(table, lines, size, shares, scalars)`` over one row with any strides.
 
-    ``table`` has the one row of addresses, ``strides[axis]`` each column's stride in bytes.
+    ``table`` has the one row of addresses; `by_lines` made the ``lines``.
     """
-    arguments = (INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64)
+    arguments = (INT64_TABLE, INT64_TABLE, types.int64, types.int64)
     return loop_compiled(_walk(function, storages), function, storages, target, *arguments)
 
 
@@ -299,32 +300,17 @@ def _walk(function: Elementwise, storages: Storages) -> Kernel:
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def line(addresses, strides, first, count, scalars):
+    def one(at, strides, first, n, scalars):
         constants = cast(kind, scalars, numbers)
-        for i in range(count):
-            element(moved(addresses, strides, i), 0, first + i, constants)
+        for i in range(n):
+            element(moved(at, strides, i), 0, first + i, constants)
 
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def lines(table, shape, strides, lo, hi, scalars):
-        last = shape.size - 1
-        along = row(strides, last, columns)
-        while lo < hi:
-            start, rest = lo % shape[last], lo // shape[last]
-            at = moved(row(table, 0, columns), along, start)
-            for axis in range(last - 1, -1, -1):
-                at = moved(at, row(strides, axis, columns), rest % shape[axis])
-                rest //= shape[axis]
-            count = min(shape[last] - start, hi - lo)
-            line(at, along, lo, count, scalars)
-            lo += count
+    each = runs(one)
 
-    def walk(table, shape, strides, shares, scalars):
-        size = 1
-        for axis in range(shape.size):
-            size *= shape[axis]
+    def walk(table, lines, size, shares, scalars):
+        at, axes, count = row(table, 0, columns), lines.ctypes.data, lines.shape[0]
         for share in prange(shares):
-            lines(table, shape, strides, size * share // shares, size * (share + 1) // shares, scalars)
+            each(at, axes, count, size * share // shares, size * (share + 1) // shares, scalars)
 
     return walk
 

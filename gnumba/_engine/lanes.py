@@ -1,6 +1,6 @@
 """Intrinsics for kernels, beside loads and stores, that compile for a GPU and for a CPU.
 
-16 bytes at a time; tuples out of raw memory; the memory that the threads of a block share, and the
+16 bytes at a time; tuples of other items; the memory that the threads of a block share, and the
 barrier between them. On a CPU a block has one thread: the barrier is nothing, shared memory is the
 function's own.
 """
@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 
 from .compile.intrinsics import declared, intrinsic, stack_slot
-from .memory import GLOBAL, INT32, INT64, computed_type, decoded, element_at, encoded, held_type, is_cuda
+from .memory import INT32, INT64, computed_type, decoded, element_at, encoded, held_type, is_cuda, space
 from .storage import Storages, computed
 
 WIDTH = 16  # bytes of one access
@@ -103,20 +103,6 @@ def phases(storages: Storages) -> Any:
 
 
 @intrinsic
-def listed(typing, table, k, like):
-    """Row k of int64 numbers in C order at an address, as a tuple as long as ``like``."""
-    count = len(like)
-
-    def generate(context, builder, signature, args):
-        base = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
-        base = builder.gep(base, [builder.mul(args[1], INT64(count))])
-        items = [builder.load(builder.gep(base, [INT64(j)])) for j in range(count)]
-        return context.make_tuple(builder, signature.return_type, items)
-
-    return types.UniTuple(types.int64, count)(types.int64, types.int64, like), generate
-
-
-@intrinsic
 def first(typing, values, like):
     """The first items of a tuple, as many as ``like`` has."""
     kinds = list(values.types)[: len(like)]
@@ -148,7 +134,7 @@ def placing(places: tuple[int, ...]) -> Any:
     @intrinsic
     def placed(typing, values, rows, k):
         def generate(context, builder, signature, args):
-            base = builder.inttoptr(args[1], DOUBLE.as_pointer(_space(context)))
+            base = builder.inttoptr(args[1], DOUBLE.as_pointer(space(context)))
             base = builder.gep(base, [builder.mul(args[2], INT64(len(places)))])
             made = args[0]
             for j, place in enumerate(places):
@@ -160,10 +146,6 @@ def placing(places: tuple[int, ...]) -> Any:
         return values(values, rows, k), generate
 
     return placed
-
-
-def _space(context):
-    return GLOBAL if is_cuda(context) else 0
 
 
 # Threads of one block.
@@ -237,7 +219,7 @@ def ticket(typing, address):
     """
 
     def generate(context, builder, signature, args):
-        there = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
+        there = builder.inttoptr(args[0], INT64.as_pointer(space(context)))
         if is_cuda(context):
             _call(builder, "llvm.nvvm.membar.gl")
             count = builder.atomic_rmw("add", there, INT64(1), "monotonic")
@@ -255,7 +237,7 @@ def clear(typing, address):
     """Make the 8 bytes at an address 0, whichever other threads do so too."""
 
     def generate(context, builder, signature, args):
-        there = builder.inttoptr(args[0], INT64.as_pointer(_space(context)))
+        there = builder.inttoptr(args[0], INT64.as_pointer(space(context)))
         if is_cuda(context):
             builder.atomic_rmw("and", there, INT64(0), "monotonic")
         else:

@@ -123,13 +123,18 @@ def encoded(context, builder, storage, k, values, kind):
 
 def element_at(context, builder, kind, address, i):
     """A pointer to element i of an array."""
-    pointer = context.get_data_type(kind).as_pointer(GLOBAL if is_cuda(context) else 0)
+    pointer = context.get_data_type(kind).as_pointer(space(context))
     return builder.gep(builder.inttoptr(address, pointer), [i])
 
 
 def alignment(context, kind):
     """On what bytes elements begin: on a CPU on any."""
     return kind.bitwidth // 8 if is_cuda(context) else 1
+
+
+def space(context):
+    """The address space of a GPU's main memory, or a CPU's only one."""
+    return GLOBAL if is_cuda(context) else 0
 
 
 def is_cuda(context):
@@ -163,6 +168,20 @@ def row(typing, table, k, like):
         return context.make_tuple(builder, signature.return_type, items)
 
     return types.UniTuple(types.int64, count)(table, k, like), generate
+
+
+@intrinsic
+def listed(typing, table, k, like):
+    """Row k of int64 numbers in C order at an address, as a tuple as long as ``like``."""
+    count = len(like)
+
+    def generate(context, builder, signature, args):
+        base = builder.inttoptr(args[0], INT64.as_pointer(space(context)))
+        base = builder.gep(base, [builder.mul(args[1], INT64(count))])
+        items = [builder.load(builder.gep(base, [INT64(j)])) for j in range(count)]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(types.int64, count)(types.int64, types.int64, like), generate
 
 
 @intrinsic

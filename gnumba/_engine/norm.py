@@ -13,14 +13,15 @@ from numba import prange, types
 
 from . import targets, threads
 from .compile.cache import own_symbol
-from .compile.kernel import INT64_LIST, INT64_TABLE, Kernel, accessors, compiled
+from .compile.kernel import INT64_TABLE, Kernel, accessors, compilable, compiled
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import SMALL, largest_float
 from .fold import folded
-from .memory import moved, row, stay_apart
-from .storage import Storage, plain, storage_of
-from .table import BLOCK, Table, by_lines
+from .lines import by_lines, runs
+from .memory import loader, moved, stay_apart, storer
+from .storage import Storage, Storages, computed, plain, storage_of
+from .table import BLOCK, Table
 from .view import address
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,7 +73,8 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     total: float = kernel(table.addresses, column, table.blocks, shares, scale)
     for arrays in table.strided.values():
         kernel = _strided_squares(storage, target, scale != 1.0)
-        total += kernel(address(arrays[column]), *by_lines(arrays[column : column + 1]), shares, scale)
+        x = arrays[column]
+        total += kernel(address(x), by_lines((x,)), x.size, shares, scale)
     return total
 
 
@@ -97,37 +99,52 @@ def _squares(storage: Storage, target: str, scaled: bool) -> Kernel:
 
 @functools.cache
 def _strided_squares(storage: Storage, target: str, scaled: bool) -> Kernel:
-    """``kernel(address, shape, strides, shares, scale)`` of one array with any strides."""
+    """``kernel(address, lines, size, shares, scale)`` of one array with any strides."""
     of_block, kind = block_squares(plain(storage.computed), scaled), storage.computed.type
-    load, _ = accessors(storage)
+    gather = gathering((storage,))
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def gathered(address, shape, strides, lo, hi):
-        """Elements lo to hi, in the order of memory."""
-        values, last = np.empty(hi - lo, kind), shape.size - 1
-        for i in range(lo, hi):
-            at, rest = (address,), i
-            for axis in range(last, -1, -1):
-                at = moved(at, row(strides, axis, (0,)), rest % shape[axis])
-                rest //= shape[axis]
-            values[i - lo] = load(at, 0)[0]
-        return values
+    def one(at, axes, count, lo, hi, scale):
+        values = np.empty(hi - lo, kind)
+        gather(at, axes, count, lo, hi, (values.ctypes.data,))
+        return of_block(values.ctypes.data, hi - lo, scale, values)
 
-    def strided_squares(address, shape, strides, shares, scale):
-        size = 1
-        for axis in range(shape.size):
-            size *= shape[axis]
-        count = -(-size // BLOCK)
+    def strided_squares(address, lines, size, shares, scale):
+        count, axes = -(-size // BLOCK), lines.ctypes.data
         sums = np.zeros(count)
         for share in prange(shares):
             for b in range(count * share // shares, count * (share + 1) // shares):
-                values = gathered(address, shape, strides, b * BLOCK, min(size, (b + 1) * BLOCK))
-                sums[b] = of_block(values.ctypes.data, values.size, scale, values)
+                lo, hi = b * BLOCK, min(size, (b + 1) * BLOCK)
+                sums[b] = one((address,), axes, lines.shape[0], lo, hi, scale)
         return folded(sums, count)
 
-    arguments = (types.int64, INT64_LIST, INT64_TABLE, types.int64, types.float64)
+    arguments = (types.int64, INT64_TABLE, types.int64, types.int64, types.float64)
     return _made(strided_squares, target, arguments)
+
+
+@functools.cache
+def gathering(storages: Storages) -> Kernel:
+    """``gather(at, lines, count, lo, hi, into)``: put elements lo to hi, as computed, into dense memory."""
+    columns, wide = tuple(range(len(storages))), plain(computed(storages))
+    load = loader(tuple(map(compilable, storages)), columns)
+    store = storer((wide,) * len(columns), columns)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def one(at, strides, first, n, rest):
+        into, lo = rest
+        for i in range(n):
+            store(into, first - lo + i, load(moved(at, strides, i), 0))
+
+    each = runs(one)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def gather(at, lines, count, lo, hi, into):
+        each(at, lines, count, lo, hi, (into, lo))
+
+    return gather
 
 
 def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:

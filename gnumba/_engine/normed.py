@@ -23,17 +23,17 @@ from .compile.kernel import (
     INT64_LIST,
     INT64_TABLE,
     Kernel,
-    compilable,
     compiled,
     explaining,
     specialized,
 )
 from .compile.specialize import OPTIONS, refuse_widening
 from .fold import SCALES, folded, root
-from .memory import loader, moved, row, storer
-from .norm import block_squares
+from .lines import by_lines
+from .memory import row
+from .norm import block_squares, gathering
 from .storage import Storages, computed, plain
-from .table import BLOCK, Table, by_lines
+from .table import BLOCK, Table
 from .view import address
 
 FLOAT64_TABLE = types.Array(types.float64, 2, "C")
@@ -56,7 +56,8 @@ def calls(table: Table, scalars: Any, target: str) -> Calls:
         kernel, pieces, first = table.ready(target, sweep)
         made.append((kernel, table.addresses, pieces, first, of_rows))
     for k, arrays in table.strided.items():
-        where = np.array([[address(a) for a in arrays]], np.int64), *by_lines(arrays), shares
+        addresses = np.array([[address(a) for a in arrays]], np.int64)
+        where = addresses, by_lines(arrays), arrays[0].size, shares
         made.append((strided_norms(function, storages, target), *where, scalars, of_rows[k]))
         made.append((host.walk(function, storages, target), *where, of_rows[k]))
     return made
@@ -77,8 +78,8 @@ def norms(function: Elementwise, storages: Storages, target: str) -> Kernel:
 
 @functools.cache
 def strided_norms(function: Elementwise, storages: Storages, target: str) -> Kernel:
-    """``kernel(table, shape, strides, shares, scalars, row)``: `norms` of one row with any strides."""
-    arguments = INT64_TABLE, INT64_LIST, INT64_TABLE, types.int64, FLOAT64_LIST, FLOAT64_LIST
+    """``kernel(table, lines, size, shares, scalars, row)``: `norms` of one row with any strides."""
+    arguments = INT64_TABLE, INT64_TABLE, types.int64, types.int64, FLOAT64_LIST, FLOAT64_LIST
     return _compiled(
         _strided_norms(function, storages), function, storages, target, arguments, function.norm_functions
     )
@@ -161,38 +162,30 @@ def _norms(function: Elementwise, storages: Storages) -> Kernel:
 def _strided_norms(function: Elementwise, storages: Storages) -> Kernel:
     """The Python source of `strided_norms`, to be compiled."""
     wide, columns = plain(computed(storages)), (0,) * len(function.columns)
-    every, gathered = tuple(range(len(columns))), (wide,) * len(columns)
-    load, store = loader(tuple(map(compilable, storages)), every), storer(gathered, every)
-    summed, finished = _summed(function, gathered), _finished(function, storages)
+    gather, summed = gathering(storages), _summed(function, (wide,) * len(columns))
+    finished = _finished(function, storages)
     kind, nbytes = wide.computed.type, BLOCK * wide.itemsize
     count, scales = len(function.normed), len(scales_of(storages))
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def one(table, shape, strides, lo, hi, scalars, sums, b):
+    def one(at, axes, axis_count, lo, hi, scalars, sums, b):
         """Elements lo to hi in the order of memory, gathered, and what they add up to."""
         values, into = np.empty(len(columns) * BLOCK, kind), np.empty((1, len(columns)), np.int64)
         for column in range(len(columns)):
             into[0, column] = values.ctypes.data + column * nbytes
         there = row(into, 0, columns)
-        for i in range(lo, hi):
-            at, rest = row(table, 0, columns), i
-            for axis in range(shape.size - 1, -1, -1):
-                at = moved(at, row(strides, axis, columns), rest % shape[axis])
-                rest //= shape[axis]
-            store(there, i - lo, load(at, 0))
+        gather(at, axes, axis_count, lo, hi, there)
         summed(there, 0, hi - lo, scalars, sums, b)
         return values[0]  # until here they are held
 
-    def strided_norms(table, shape, strides, shares, scalars, of_row):
-        size = 1
-        for axis in range(shape.size):
-            size *= shape[axis]
-        blocks = -(-size // BLOCK)
+    def strided_norms(table, lines, size, shares, scalars, of_row):
+        at, axes, blocks = row(table, 0, columns), lines.ctypes.data, -(-size // BLOCK)
         sums = np.empty((count, scales, blocks))
         for share in prange(shares):
             for b in range(blocks * share // shares, blocks * (share + 1) // shares):
-                one(table, shape, strides, b * BLOCK, min(size, (b + 1) * BLOCK), scalars, sums, b)
+                lo, hi = b * BLOCK, min(size, (b + 1) * BLOCK)
+                one(at, axes, lines.shape[0], lo, hi, scalars, sums, b)
         finished(sums, 0, blocks, scalars, of_row)
 
     return strided_norms

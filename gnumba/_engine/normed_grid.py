@@ -17,8 +17,9 @@ from .compile.kernel import Kernel, columns_of, element_of, like_scalars, scalar
 from .compile.specialize import OPTIONS
 from .factor import GO
 from .grid import WHOLE, Body, approve, body_of, factored_by, inner_loop, scalars_type
-from .lanes import barrier, first, hold, listed, placing
-from .memory import get, loader, moved, put
+from .lanes import barrier, first, hold, placing
+from .lines import at_index
+from .memory import get, listed, loader, put
 from .storage import Storages, computed, names_of
 from .sums import PER_SLOT, block_squares, fold_slot, in_shared, norm_of, part_sums, whole_block
 from .table import BLOCK
@@ -50,7 +51,7 @@ def sums(function: Elementwise, storages: Storages) -> Body:
             k, lo, hi = listed(pieces, b, (0, 0, 0))
             at, (begin, end) = listed(table, k, columns), listed(starts + 8 * k, 0, (0, 0))
             if at[switch] != 0:
-                where = at, 0, 0, 0
+                where = at, 0, 0
                 into = sums, begin, end - begin, b - begin
                 summed(where, lo, hi, constants, values, block_at, into, rank, size)
             b += blocks
@@ -62,26 +63,24 @@ def sums(function: Elementwise, storages: Storages) -> Body:
 def strided_sums(function: Elementwise, storages: Storages) -> Body:
     """`sums` of one row of arrays with any strides.
 
-    (table, shape, strides, axes, length, sums, control, scalars): addresses as `grid.walk` has them.
+    (table, lines, axes, length, sums, control, scalars): addresses as `grid.walk` has them.
     """
-    summed, columns = _summed(function, storages, _strided(function)), (0,) * len(function.columns)
+    summed, columns = _summed(function, storages, _strided), (0,) * len(function.columns)
     numbers, factored = like_scalars(function), factored_by(function, storages)
 
-    def strided_norm_sums(
-        block, blocks, rank, size, table, shape, strides, axes, length, sums, control, scalars
-    ):
+    def strided_norm_sums(block, blocks, rank, size, table, lines, axes, length, sums, control, scalars):
         if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
         values, block_at, count = part_sums(), whole_block(), -(-length // BLOCK)
-        where = listed(table, 0, columns), shape, strides, axes
+        where = listed(table, 0, columns), lines, axes
         b = block
         while b < count:
             lo, hi = b * BLOCK, min(length, (b + 1) * BLOCK)
             summed(where, lo, hi, constants, values, block_at, (sums, 0, count, b), rank, size)
             b += blocks
 
-    return _made(function, storages, strided_norm_sums, (WHOLE,) * 7)
+    return _made(function, storages, strided_norm_sums, (WHOLE,) * 6)
 
 
 @functools.cache
@@ -136,18 +135,17 @@ def walk(function: Elementwise, storages: Storages) -> Body:
     """`grid.walk` with the norms of the row: (…, count, control, norms, scalars)."""
     element = element_of(function, storages)
     numbers, factored, placed = like_scalars(function), factored_by(function, storages), _placed(function)
-    columns, place = (0,) * len(function.columns), _strided(function)
+    columns = (0,) * len(function.columns)
 
-    def normed_walk(block, blocks, rank, size, table, shape, strides, axes, count, control, norms, scalars):
+    def normed_walk(block, blocks, rank, size, table, lines, axes, length, control, norms, scalars):
         if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = placed(factored(first(scalars, numbers), control), norms, 0)
-        where = listed(table, 0, columns), shape, strides, axes
-        for i in range(block * size + rank, count, blocks * size):
-            at, _ = place(where, i)
-            element(at, 0, i, constants)
+        at = listed(table, 0, columns)
+        for i in range(block * size + rank, length, blocks * size):
+            element(at_index(at, lines, axes, i), 0, i, constants)
 
-    return body_of(function, storages, normed_walk, (WHOLE,) * 7)
+    return body_of(function, storages, normed_walk, (WHOLE,) * 6)
 
 
 BODIES = sums, norms, sweep  # in the order in which they are launched
@@ -180,20 +178,11 @@ def _flat(where, i):
     return where[0], i
 
 
-def _strided(function: Elementwise) -> Kernel:
-    columns = (0,) * len(function.columns)
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def strided(where, i):
-        at, shape, strides, axes = where
-        for axis in range(axes - 1, -1, -1):
-            n = get(np.int64, shape, axis)
-            at = moved(at, listed(strides, axis, columns), i % n)
-            i //= n
-        return at, 0
-
-    return strided
+@numba.njit(**OPTIONS)
+@own_symbol
+def _strided(where, i):
+    at, lines, axes = where
+    return at_index(at, lines, axes, i), 0
 
 
 def _summed(function: Elementwise, storages: Storages, place: Kernel) -> Kernel:

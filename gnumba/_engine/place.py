@@ -21,9 +21,10 @@ from . import grid, normed, sums, threads
 from .arrays import as_view, empty_like, in_kind_of
 from .factor import ONE, Factor, factor
 from .host import summing, sweep, walk
+from .lines import by_lines
 from .norm import finite_norm
 from .storage import storage_of
-from .table import Table, by_lines
+from .table import Table
 from .targets import target_for
 from .view import Array, Scalars, View, address
 
@@ -219,7 +220,7 @@ class HostPlace:
             for row in table.strided.values():
                 addresses = np.array([[address(a) for a in row]], np.int64)
                 lines = by_lines(row, table.function.indexed)
-                made.append((strided, addresses, *lines, shares, scalars))
+                made.append((strided, addresses, lines, row[0].size, shares, scalars))
         return made, care
 
     def run(self, function: Elementwise, row: tuple[Host, ...], scalars: Scalars) -> None:

@@ -36,8 +36,7 @@ from .compile.kernel import (
     specialized,
 )
 from .compile.specialize import OPTIONS, Specialized, refuse_widening
-from .lanes import listed
-from .memory import INT64, get, moved, pick, put, row, stay_apart
+from .memory import INT64, get, listed, moved, pick, put, row, stay_apart
 from .storage import alike
 from .targets import target_for
 from .view import address

@@ -19,8 +19,9 @@ from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions, largest_float
 from .fold import SCALES, root
 from .grid import WHOLE, Body, approve, scalars_type
-from .lanes import barrier, clear, first, held, hold, listed, shared, ticket
-from .memory import get, loader, moved, put, storer
+from .lanes import barrier, clear, first, held, hold, shared, ticket
+from .lines import at_index
+from .memory import get, listed, loader, put, storer
 from .storage import Storage, Storages, computed, names_of
 from .table import BLOCK
 
@@ -67,24 +68,20 @@ def squares(storage: Storage) -> Body:
 def strided_squares(storage: Storage) -> Body:
     """Σx² of one array with any strides, and with the last of the ``slots`` the norm of all slots.
 
-    (address, shape, strides, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
+    (address, lines, axes, length, sums, counter, totals, slot, slots, control, scale, limit, skip)
     """
     block_sums, fold_all = block_squares(in_shared, storage.computed), fold_slot(storage.computed)
     load, _ = accessors(storage)
 
     def strided_squares(
-        block, blocks, rank, size, address, shape, strides, axes, length,
+        block, blocks, rank, size, address, lines, axes, length,
         sums, counter, totals, slot, slots, control, scale, limit, skip,
     ):  # fmt: skip
         values, block_at, count = part_sums(), whole_block(), -(-length // BLOCK)
         for b in range(block, count, blocks):
             lo, hi = b * BLOCK, min(length, (b + 1) * BLOCK)
             for i in range(lo + rank, hi, size):
-                at, rest = (address,), i
-                for axis in range(axes - 1, -1, -1):
-                    n = get(np.int64, shape, axis)
-                    at = moved(at, (get(np.int64, strides, axis),), rest % n)
-                    rest //= n
+                at = at_index((address,), lines, axes, i)
                 hold(block_at, i - lo, np.float64(load(at, 0)[0]))
             barrier()
             block_sums((block_at,), 0, hi - lo, values, sums, b, count, rank, size)
@@ -93,7 +90,7 @@ def strided_squares(storage: Storage) -> Body:
             if rank == 0 and slot == slots - 1:
                 _finish(totals, slots, control, scale, limit, skip)
 
-    arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
+    arguments = (*(WHOLE,) * 10, REAL, REAL, WHOLE)
     return Body(f"strided_squares_{storage.name}", strided_squares, arguments)
 
 
@@ -117,16 +114,13 @@ def overflow(storage: Storage) -> Body:
 
 @functools.cache
 def strided_overflow(storage: Storage) -> Body:
-    """`overflow` of one array with any strides: (address, axes, count, length, control, scale, skip).
-
-    ``axes`` is the address of (size, stride in bytes) of each of the ``count`` axes.
-    """
+    """`overflow` of one array with any strides: (address, lines, axes, length, control, scale, skip)."""
     mark, (load, _) = _overflow_marked(storage.computed), accessors(storage)
 
-    def strided_overflow(block, blocks, rank, size, address, axes, count, length, control, scale, skip):
+    def strided_overflow(block, blocks, rank, size, address, lines, axes, length, control, scale, skip):
         for i in range(block * size + rank, length, blocks * size):
-            at = _along_axes(address, axes, count, i)
-            mark(np.float64(load((at,), 0)[0]), control, scale, skip)
+            at = at_index((address,), lines, axes, i)
+            mark(np.float64(load(at, 0)[0]), control, scale, skip)
 
     return Body(f"strided_overflow_{storage.name}", strided_overflow, (*(WHOLE,) * 5, REAL, WHOLE))
 
@@ -210,19 +204,18 @@ def along(storage: Storage) -> Body:
     """Sums over some axes of an array with any strides, in float64: 256 parts of each, then these folded.
 
     (address, kept, kept_axes, rows, over, over_axes, length, out): ``kept`` and ``over`` are the addresses of
-    (size, stride in bytes) of the axes, rows and length how many elements these have.
+    the axes' lines, rows and length how many elements these have.
     """
     load, store = accessors(storage)
 
     def along(block, blocks, rank, size, address, kept, kept_axes, rows, over, over_axes, length, out):
         values = parts()
         for r in range(block, rows, blocks):
-            start = _along_axes(address, kept, kept_axes, r)
+            start = at_index((address,), kept, kept_axes, r)
             for part in range(rank, PARTS, size):
                 total = np.float64(0.0)
                 for i in range(part, length, PARTS):
-                    at = _along_axes(start, over, over_axes, i)
-                    total += np.float64(load((at,), 0)[0])
+                    total += np.float64(load(at_index(start, over, over_axes, i), 0)[0])
                 hold(values, part, total)
             _fold(values, PARTS, rank, size)
             if rank == 0:
@@ -241,17 +234,6 @@ def rounded(storage: Storage) -> Body:
             store((out,), 0, get(np.float64, source, 0) / divisor)
 
     return Body(f"rounded_{storage.name}", rounded, (WHOLE, REAL, WHOLE))
-
-
-@numba.njit(**OPTIONS)
-@own_symbol
-def _along_axes(at, axes, count, i):
-    """Where element i of some axes is, (size, stride) each."""
-    for axis in range(count - 1, -1, -1):
-        n, stride = listed(axes, axis, (0, 0))
-        at += i % n * stride
-        i //= n
-    return at
 
 
 # A block's elements.

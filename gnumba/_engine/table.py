@@ -167,20 +167,3 @@ def deal(sizes: Array, shares: int) -> tuple[Array, Array]:
     before = (ends - sizes)[rows]
     pieces = np.stack([rows, lows - before, cuts - before], axis=1)
     return pieces, np.append(np.searchsorted(lows, bounds), len(pieces))
-
-
-def by_lines(row: Row, in_c_order: bool = False) -> tuple[Array, Array]:
-    """Shape, and strides[axis, column], of a row, its axes merged: in the order of memory or as they are."""
-    strides = np.array([a.strides for a in row], np.int64).T
-    merged: list[tuple[int, Array]] = [(1, np.zeros(len(row), np.int64))]
-    axes = range(row[0].ndim)
-    for axis in axes if in_c_order else sorted(axes, key=lambda axis: -abs(strides[axis, 0])):
-        n, along = row[0].shape[axis], strides[axis]
-        outer, outer_along = merged[-1]
-        if outer == 1:
-            merged[-1] = (n, along)
-        elif (outer_along == n * along).all():
-            merged[-1] = (outer * n, along)
-        elif n != 1:
-            merged.append((n, along))
-    return np.array([n for n, _ in merged], np.int64), np.array([s for _, s in merged], np.int64)

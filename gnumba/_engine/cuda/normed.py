@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import normed_grid
 from ..grid import THREADS
-from ..table import BLOCK, Table, by_lines
+from ..lines import by_lines
+from ..table import BLOCK, Table
 from ..view import address
 from . import driver
 
@@ -67,18 +68,15 @@ def _on_row_with_gaps(
 ) -> None:
     sums, norms, walk = bodies
     here, size, blocks = table.kept[0], row[0].size, -(-row[0].size // BLOCK)
-    shape, strides = by_lines(row)
+    lines = by_lines(row)
     if not size:
         return
-    numbers = np.concatenate([[0, blocks], [address(a) for a in row], shape, strides.ravel()]).astype(
-        np.int64
-    )
+    numbers = np.append(np.array([0, blocks, *map(address, row)], np.int64), lines)
     room = normed_grid.room(table.function, blocks, 1)
     scratch = driver.get().scratch(device.ordinal, 8 * sum(room), here.stream)
     with here.in_use(), device.uploaded(numbers, here.stream) as starts, scratch as at:
         totals_at, norms_at = at + 8 * room[0], at + 8 * sum(room[:2])
-        shape_at = starts + 8 * (2 + len(row))
-        where = starts + 16, shape_at, shape_at + 8 * shape.size, shape.size, size
+        where = starts + 16, starts + 8 * (2 + len(row)), len(lines), size
         device.start(sums, here.stream, blocks, *where, at, control, scalars=scalars)
         device.start(norms, here.stream, 1, starts, 1, at, totals_at, norms_at)
         device.start(walk, here.stream, -(-size // THREADS), *where, control, norms_at, scalars=scalars)

@@ -23,9 +23,10 @@ from .. import grid, sums
 from ..arrays import as_view, empty_like, in_kind_of, operand, read_interface, reader, stream_source
 from ..checks import Updated
 from ..factor import CONTROL, FINITE, GO, NORM, ONE
+from ..lines import by_lines
 from ..place import Call, Care, Verdict, place_of
 from ..storage import storage_of, storages_of
-from ..table import BLOCK, Table, by_lines, is_dense
+from ..table import BLOCK, Table, is_dense
 from ..view import Scalars, View, address, geometry_at
 from . import driver, normed
 from .driver import Arguments, HostNumber, StreamOrder
@@ -178,14 +179,12 @@ class Device:
         scalars: Scalars,
         in_c_order: bool,
     ) -> None:
-        shape, strides = by_lines(row, in_c_order)
-        numbers = np.concatenate([[address(a) for a in row], shape, strides.ravel()]).astype(np.int64)
-        size = row[0].size
+        lines, size = by_lines(row, in_c_order), row[0].size
         if not size:
             return
+        numbers = np.append(np.array([address(a) for a in row], np.int64), lines)
         with using(orders(row), stream), self.uploaded(numbers, stream) as at:
-            shape_at = at + 8 * len(row)
-            where = at, shape_at, shape_at + 8 * shape.size, shape.size, size, control
+            where = at, at + 8 * len(row), len(lines), size, control
             self.start(body, stream, -(-size // grid.THREADS), *where, scalars=scalars)
 
     @contextlib.contextmanager
@@ -469,13 +468,14 @@ class Control:
                 if table is not None:
                     table.kept[0].squares(table, column, rest)
                 else:
-                    self._strided(x, stream, pieces, rest)
+                    self._strided(sums.strided_squares(storage_of(x)), x, stream, pieces, rest)
             if scale < 1.0:  # or finite gradients stay so
                 for table, pieces, x in work:
                     if table is not None:
                         table.kept[0].overflow(table, column, (self.control, scale, int(skip)))
                     else:
-                        self._strided_overflow(x, stream, pieces, (self.control, scale, int(skip)))
+                        body = sums.strided_overflow(storage_of(x))
+                        self._strided(body, x, stream, pieces, (self.control, scale, int(skip)))
 
     def _scratch(self, nbytes: int) -> int:
         """Memory for sums, kept from step to step."""
@@ -484,18 +484,11 @@ class Control:
             self._sums, self._room = driver.get().allocate(ordinal, nbytes, self.order), nbytes
         return self._sums.address
 
-    def _strided(self, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
-        shape, strides = by_lines((x,))
-        numbers = np.concatenate([shape, strides.ravel()]).astype(np.int64)
-        with using(orders([x]), stream), self.device.uploaded(numbers, stream) as at:
-            where = address(x), at, at + 8 * shape.size, shape.size, x.size
-            self.device.start(sums.strided_squares(storage_of(x)), stream, pieces, *where, *rest)
-
-    def _strided_overflow(self, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
-        axes = np.array([*zip(x.shape, x.strides, strict=True)], np.int64)
-        with using(orders([x]), stream), self.device.uploaded(axes, stream) as at:
-            where = address(x), at, x.ndim, x.size
-            self.device.start(sums.strided_overflow(storage_of(x)), stream, pieces, *where, *rest)
+    def _strided(self, body: grid.Body, x: Any, stream: int, pieces: int, rest: tuple[Any, ...]) -> None:
+        """Put a kernel on the stream that reads an array with gaps."""
+        lines = by_lines((x,))
+        with using(orders([x]), stream), self.device.uploaded(lines, stream) as at:
+            self.device.start(body, stream, pieces, address(x), at, len(lines), x.size, *rest)
 
     def _told(self, k: int) -> HostNumber:
         """Number ``k`` of this on its way to the host; the one before is forgotten."""
