@@ -16,7 +16,7 @@ from ..memory import loader, pick, storer
 from ..storage import Storage, Storages, computed
 from . import numba_private
 from .cache import KernelCache, own_symbol
-from .specialize import OPTIONS, Specialized, inlined, refuse_widening
+from .specialize import OPTIONS, Specialized, inlined, refuse_widening, shared
 
 TARGETS = ("cpu", "parallel")
 FLOAT64_LIST = types.Array(types.float64, 1, "C")
@@ -79,12 +79,7 @@ def check_compiler() -> None:
 @functools.cache
 def specialized(function: Elementwise, dtype: np.dtype[Any]) -> Specialized:
     """The scalar function for one dtype, shared by its sweeps, walks and ufuncs."""
-    return _specialized(function.fn, dtype)
-
-
-@functools.cache
-def _specialized(fn: Any, dtype: np.dtype[Any]) -> Specialized:
-    return Specialized(fn, dtype)
+    return shared(function.fn, dtype)
 
 
 def loop_compiled(
@@ -146,9 +141,7 @@ def compilable(storage: Storage) -> Storage:
     """The storage with its functions as an intrinsic has numba compile them."""
     if storage.decode is None or storage.encode is None:
         return storage
-    decode, encode = (
-        _specialized(fn, storage.computed).dispatcher for fn in (storage.decode, storage.encode)
-    )
+    decode, encode = (shared(fn, storage.computed).dispatcher for fn in (storage.decode, storage.encode))
     # Closures: of others numba keeps what it compiled by their code alone, whatever the names in it mean.
     return storage._replace(
         decode=own_symbol(lambda code: decode(code)), encode=own_symbol(lambda number: encode(number))

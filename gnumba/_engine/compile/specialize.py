@@ -8,6 +8,7 @@ still widens is refused with the line that did it.
 
 from __future__ import annotations
 
+import functools
 import math
 import types as python
 from typing import Any
@@ -16,7 +17,7 @@ import numba
 import numpy as np
 from numba import types
 
-from ... import elementary
+from ... import elementary, rules
 from ..._rule import Compilable
 from . import numba_private
 from .cache import LIBRARIES, own_symbol
@@ -34,6 +35,8 @@ OWN = {
     for name in elementary.__all__
     if hasattr(library, name)
 }
+# Whose functions stay what they are: each is compiled once a dtype for all that call it.
+FIXED = (elementary.__name__, rules.__name__)
 
 
 def inlined() -> dict[str, Any]:
@@ -47,7 +50,7 @@ class Specialized:
     def __init__(self, fn: Any, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.made: dict[Any, Any] = {}
-        self.dispatcher = self._function(fn)
+        self.dispatcher = self._clone(fn)
 
     @property
     def transcendental(self) -> bool:
@@ -55,8 +58,12 @@ class Specialized:
         return elementary.horner in self.made
 
     def _function(self, fn: Any) -> Any:
-        if fn in self.made:
-            return self.made[fn]
+        """The function to be called by this one."""
+        if fn not in self.made and (fn.__module__ or "").startswith(FIXED):
+            self.made |= shared(fn, self.dtype).made
+        return self.made[fn] if fn in self.made else self._clone(fn)
+
+    def _clone(self, fn: Any) -> Any:
         if fn in INTRINSICS:
             self.made[fn] = INTRINSICS[fn]
             return self.made[fn]
@@ -112,6 +119,12 @@ class Specialized:
                 setattr(made, name, self.made.setdefault(value, python.ModuleType(value.__name__)))
             setattr(made, name, self._value(value, names))
         return made
+
+
+@functools.cache
+def shared(fn: Any, dtype: np.dtype[Any]) -> Specialized:
+    """The function for a dtype, compiled once for all that use it."""
+    return Specialized(fn, dtype)
 
 
 def _from_library(fn: python.FunctionType) -> bool:
