@@ -508,22 +508,33 @@ def one_a_kernel_shape():
     """The first case of each kind of update rule that is another kernel but for what it computes.
 
     For tests of what the templates do: layouts, alignment, shares of the work. A kernel takes a second
-    to compile, and each rule's formula has its own tests.
+    to compile, and each rule's formula has its own tests. Rules with norms have theirs in test_normed.py.
     """
-    return one_each(one_a_rule(), lambda case: kernel_shape(rule_of(case)._kernel))
+    return one_each(by_element(one_a_rule()), lambda case: kernel_shape(rule_of(case)._kernel))
 
 
-def on_each_target(cases):
-    """Parameters ``case`` and ``target``: every case on one core, and on all cores one a kernel's shape.
+DTYPES = [np.dtype("float32"), np.dtype("float64")]
+
+
+def in_turns(things):
+    """Pairs of a thing and a dtype that it is tried in, where another thing is tried in the other."""
+    return [(thing, DTYPES[k % 2]) for k, thing in enumerate(things)]
+
+
+def on_each_target(cases, dtypes=DTYPES):
+    """Parameters ``case``, ``dtype``, ``target``: every case on one core, on all cores one a kernel's shape.
 
     A rule's kernels for one core and for all have the same inner loop; how the work is dealt to the cores
-    does not depend on what that computes.
+    does not depend on what that computes. The shapes take turns with the dtypes there.
     """
-    shapes = [*map(rule_of, one_a_kernel_shape()), *(case.act for case in one_an_activation_shape())]
-    chosen = [case for case in cases if isinstance(case, ActivationCase) and case.act in shapes]
-    chosen += [case for case in cases if isinstance(case, OptimizerCase) and rule_of(case) in shapes]
-    pairs = [(case, "cpu") for case in cases] + [(case, "parallel") for case in chosen]
-    return pytest.mark.parametrize(("case", "target"), pairs, ids=str)
+    shared = dict(in_turns(map(rule_of, one_a_kernel_shape())))
+    shared |= [*in_turns([case.act for case in one_an_activation_shape()]), (GATED[-1].act, DTYPES[0])]
+    ways = [(case, dtype, "cpu") for case in cases for dtype in dtypes]
+    for case in cases:
+        kind = rule_of(case) if isinstance(case, OptimizerCase) else case.act
+        if kind in shared:
+            ways.append((case, shared[kind] if shared[kind] in dtypes else dtypes[0], "parallel"))
+    return pytest.mark.parametrize(("case", "dtype", "target"), ways, ids=str)
 
 
 def one_an_activation_shape():

@@ -217,11 +217,11 @@ def test_a_clipped_step_is_the_step_of_clipped_gradients(case, dtype, target, rn
     assert_equal_states(clipped.state_dict(), plain.state_dict())
 
 
-@pytest.mark.parametrize("case", one_a_kernel_shape(), ids=str)
+@on_each_target(one_a_kernel_shape())
 @pytest.mark.parametrize("lay_out", [layouts.fortran, layouts.gaps, layouts.unaligned])
-def test_clipping_any_layout(case, lay_out, target, rng):
+def test_clipping_any_layout(case, lay_out, dtype, target, rng):
     """Of parameter and gradient, against float64 formulas."""
-    p, grads = rng.standard_normal((33, 7)), rng.standard_normal((3, 33, 7))
+    p, grads = rng.standard_normal((33, 7)).astype(dtype), rng.standard_normal((3, 33, 7)).astype(dtype)
     norms = [exact_norm([g]) for g in grads]
     expected = case.expected(p, [g * min(1.0, 2.0 / n) for g, n in zip(grads, norms, strict=True)])
     held = lay_out(p)

@@ -28,9 +28,15 @@ from gnumba._engine.cuda import driver
 from gnumba._engine.cuda.memory import DeviceArray
 
 DTYPES = ("float32", "float64")
-SHAPES = [cases.rule_of(case) for case in cases.one_a_kernel_shape()]
-OPTIMIZERS = [pytest.param(case, id=str(case)) for case in cases.OPTIMIZERS if cases.rule_of(case) in SHAPES]
-ACTIVATIONS = [pytest.param(case, id=str(case)) for case in cases.one_an_activation_shape()]
+SHAPES = dict(cases.in_turns(map(cases.rule_of, cases.one_a_kernel_shape())))
+STEPS = pytest.mark.parametrize(
+    ("case", "dtype"),
+    [(case, SHAPES[rule]) for case in cases.OPTIMIZERS if (rule := cases.rule_of(case)) in SHAPES],
+    ids=str,
+)
+ACTIVATIONS = pytest.mark.parametrize(
+    ("case", "dtype"), cases.in_turns(cases.one_an_activation_shape()), ids=str
+)
 
 
 LAYOUTS = {
@@ -62,8 +68,7 @@ def host(x):
 # Steps.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", OPTIMIZERS)
+@STEPS
 def test_steps_are_those_of_the_cpu(case, dtype):
     params = model(dtype)
     there = on_device(params)
@@ -635,8 +640,7 @@ def test_phases_carry_momentum():
 # Activations.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ACTIVATIONS)
+@ACTIVATIONS
 def test_activations_are_those_of_the_cpu(case, dtype):
     rng = np.random.default_rng(0)
     x, dy = 3 * rng.standard_normal((2, 101, 50)).astype(dtype)

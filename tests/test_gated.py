@@ -5,7 +5,7 @@ import pickle
 import layouts
 import numpy as np
 import pytest
-from cases import GATED
+from cases import GATED, on_each_target
 from judge import assert_close, assert_same_bits
 
 import gnumba as gn
@@ -33,7 +33,7 @@ def product(x, gate, /, beta=1.0):
     return beta * x * gate
 
 
-@ALL
+@on_each_target(GATED)
 def test_follows_its_formula(case, dtype, target, rng):
     """f, both derivatives, and both gradients."""
     dy, x, gate = arrays(rng, dtype)

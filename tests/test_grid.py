@@ -18,7 +18,9 @@ from gnumba._engine.place import HOST
 from gnumba._engine.storage import OF_DTYPE, alike, storage_of, storages_of
 from gnumba._engine.table import BLOCK, Table, address
 
-FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.SHAPED.items()]
+EACH_SHAPE = pytest.mark.parametrize(
+    ("function", "dtype"), cases.in_turns(cases.SHAPED.values()), ids=cases.SHAPED.keys()
+)
 SIZES = (0, 1, 3, 4, 17, BLOCK - 1, BLOCK, BLOCK + 1, 10_001)
 
 
@@ -73,7 +75,7 @@ def assert_same_rows(rows, expected):
             assert_same_bits(x, y, f"row {k}, column {j}")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@EACH_SHAPE
 def test_sweeps_at_any_alignment(function, dtype):
     """All arrays alike, all at one odd offset, each at its own."""
     ways = [lambda k: 0, lambda k: 1, lambda k: 3, lambda k: k % 4]
@@ -122,7 +124,7 @@ def test_a_control_gives_the_factor_and_whether_to_go(dtype):
     assert_same_rows(rows, expected)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@EACH_SHAPE
 def test_flat_rows(function, dtype):
     for offset in (lambda k: 0, lambda k: k % 3):
         (row,), scalars = rows_for(function, dtype, [10_001], [offset])

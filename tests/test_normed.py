@@ -63,8 +63,7 @@ def test_like_the_formula(dtype, target, rng):
         assert_close(optimizer.state_dict()["state"][name]["m"], m, dtype, scale=4.0, what=name)
 
 
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@DTYPE_AND_TARGET
 @pytest.mark.parametrize("size", [0, 1, 17, 4095, 4096, 100_001])
 def test_norms_are_global_norms(size, dtype, target, rng):
     """Bit for bit, for any number of threads, beside other rows."""

@@ -34,8 +34,8 @@ import numpy as np
 import gnumba as gn
 rng = np.random.default_rng(0)
 p = rng.standard_normal(1001).astype("float32")
-y = gn.sigmoid(p)
-gn.Adam(p).step(y)
+y = gn.relu(p)
+gn.SGD(p).step(y)
 found = [p.tolist(), y.tolist()]
 if "cores" in sys.argv:
     with gn.use_target("parallel"):
@@ -43,6 +43,7 @@ if "cores" in sys.argv:
     found += [y.tolist()]
 if "rest" in sys.argv:
     matrix = rng.standard_normal((7, 9)).astype("float32")[::2, ::3]
+    y = gn.sigmoid(p)
     optimizer = gn.Adam([p, matrix], max_norm=1.0)
     for _ in range(2):
         optimizer.step([np.sin(p), np.cos(matrix)])

@@ -98,6 +98,10 @@ MADE = {
 }
 SIZES = (0, 1, 3, 17, 4095, 10_001)
 kept = pytest.mark.parametrize("kept", MADE.values(), ids=MADE)
+kept_on_each_target = pytest.mark.parametrize(
+    ("kept", "target"), [*((kept, "cpu") for kept in MADE.values()), (MADE["mixed"], "parallel")],
+    ids=[*MADE, "mixed parallel"],
+)  # fmt: skip
 
 
 def row_of(kept, shape, seed=0):
@@ -121,8 +125,7 @@ def assert_rows(rows, expected):
             assert_same_bits(x, y, f"row {k}, column {j}")
 
 
-@kept
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
+@kept_on_each_target
 def test_sweeps(kept, target):
     rows = [row_of(kept, n, n) for n in SIZES]
     expected = [stepped(kept, row) for row in rows]
@@ -137,8 +140,7 @@ def laid_out(row):
     return layouts.gaps(row[0]), layouts.fortran(row[1]), layouts.backwards(row[2])
 
 
-@kept
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
+@kept_on_each_target
 def test_strided_rows(kept, target):
     row = laid_out(row_of(kept, (33, 7)))
     expected = stepped(kept, row)
@@ -201,8 +203,7 @@ def test_a_gpu_loads_narrow_columns_together():
     assert registers < 64
 
 
-@pytest.mark.parametrize("gradients", [HALF, FIXED], ids=["half", "fixed"])
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
+@pytest.mark.parametrize(("gradients", "target"), [(HALF, "cpu"), (FIXED, "parallel")], ids=["half", "fixed"])
 def test_norms(gradients, target):
     """Of what the elements are, in float64: those of the same numbers kept as float32."""
     kept = FLOAT32, gradients, FLOAT32
