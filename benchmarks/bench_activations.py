@@ -4,13 +4,14 @@ from .common import (
     ACTIVATIONS,
     CHOICES,
     HYPER,
-    NUMPY,
     SIZES,
     TARGETS,
     arrays_on,
-    in_numpy,
+    arrays_read,
     normal,
     on,
+    pass_in_numpy,
+    passes_of,
     ratio,
     repeats,
 )
@@ -20,12 +21,10 @@ class Passes:
     """An activation's two calls with ``out=``."""
 
     def prepare(self, activation, target, elements):
-        place = arrays_on(target)
-        act, hyper = ACTIVATIONS[activation], HYPER.get(activation, ())
-        x, dy = place(normal(elements)), place(normal(elements, 1))
-        y, dx = x.copy(), x.copy()
-        self.forward = lambda: act(x, *hyper, out=y)
-        self.backward = lambda: act.backward(dy, x, *hyper, y=y, out=dx)
+        place, act = arrays_on(target), ACTIVATIONS[activation]
+        inputs = [place(normal(elements, seed)) for seed in range(arrays_read(act))]
+        dy = place(normal(elements, len(inputs)))
+        self.forward, self.backward = passes_of(act, inputs, dy, *HYPER.get(activation, ()))
         self.calls(target, self.forward)
         self.calls(target, self.backward)
 
@@ -55,7 +54,7 @@ class Activations(Passes):
 
 
 class OverNumPy(Passes):
-    """The time of a forward and a backward call over that of the formulas in NumPy, with ``out=``."""
+    """The time of a forward and a backward call over that of the formulas in NumPy."""
 
     params = (list(ACTIVATIONS), CHOICES, [1_000, 100_000])
     param_names = ("activation", "target", "elements")
@@ -63,9 +62,9 @@ class OverNumPy(Passes):
     unit = "x NumPy"
 
     def setup(self, activation, target, elements):
-        x, dy = normal(elements), normal(elements, 1)
-        make, known = NUMPY.activation_out, NUMPY.PASSES_OUT
-        self.numpy = [in_numpy(make, known, activation, forward, x, dy) for forward in (True, False)]
+        count = arrays_read(ACTIVATIONS[activation])
+        inputs, dy = tuple(normal(elements, seed) for seed in range(count)), normal(elements, count)
+        self.numpy = [pass_in_numpy(activation, forward, inputs, dy) for forward in (True, False)]
         self.prepare(activation, target, elements)
 
     def track_over_numpy(self, activation, target, elements):

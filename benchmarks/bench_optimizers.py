@@ -9,15 +9,14 @@ import gnumba as gn
 from .common import (
     CHOICES,
     MODELS,
-    NUMPY,
     OPTIMIZERS,
     TARGETS,
     arrays_on,
-    in_numpy,
     normal,
     on,
     ratio,
     repeats,
+    step_in_numpy,
 )
 
 
@@ -57,7 +56,7 @@ class Step(Stepping):
 
 
 class OverNumPy(Stepping):
-    """A step's time over that of the formula in NumPy, with ``out=``."""
+    """A step's time over that of the formula in NumPy."""
 
     params = (list(OPTIMIZERS), CHOICES, list(MODELS)[:2])
     param_names = ("optimizer", "target", "model")
@@ -66,7 +65,7 @@ class OverNumPy(Stepping):
 
     def setup(self, optimizer, target, model):
         params, grads = ([normal(shape, seed) for shape in MODELS[model]] for seed in (0, 1))
-        self.reference = in_numpy(NUMPY.step_out, NUMPY.STEPS_OUT, optimizer, params, grads)
+        self.reference = step_in_numpy(optimizer, params, grads)
         self.prepare(optimizer, target, MODELS[model])
         self.grads = self.grads[:1]
 

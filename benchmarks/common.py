@@ -25,11 +25,12 @@ RULES = {
     if (rule.__module__ or "").startswith("gnumba.")
     and not getattr(rule, "lent", ())  # earlier commits are compared with too
 }
-ACTIVATIONS = {
-    made.name: made
-    for made in PUBLIC.values()
-    if isinstance(made, gn.Activation) and len(getattr(made, "_kernel", made).reads) == 1
+ACTIVATIONS = {made.name: made for made in PUBLIC.values() if isinstance(made, gn.Activation)}
+ALONG_ROWS = {
+    name: made for name, made in PUBLIC.items() if isinstance(made, type(getattr(gn, "softmax", None)))
 }
+LOSSES = getattr(gn, "losses", None)  # earlier commits are compared with too
+LOSSES = {name: getattr(LOSSES, name) for name in getattr(LOSSES, "__all__", ()) if name != "Loss"}
 HYPER = {"prelu": (0.25,)}
 TARGETS = ["cpu", "parallel", "cuda"]
 CHOICES = ["default", *TARGETS]  # by default gnumba chooses, and may take its fast path
@@ -108,11 +109,36 @@ def formulas():
 NUMPY = formulas()
 
 
-def in_numpy(make, known, name, *given):
-    """NumPy's way of a step or an activation; asv shows "n/a" if it has none of that name."""
-    if name not in known:
-        raise NotImplementedError(f"no formula for {name} in NumPy")
-    return make(name, *given)
+def step_in_numpy(name, params, grads):
+    """NumPy's way of a step, into arrays that are there if it has such a row."""
+    return (NUMPY.step_out if name in NUMPY.STEPS_OUT else NUMPY.step)(name, params, grads)
+
+
+def pass_in_numpy(name, forward, inputs, dy):
+    """NumPy's way of an activation, into arrays that are there if it has such a row."""
+    return (NUMPY.activation_out if name in NUMPY.PASSES_OUT else NUMPY.activation)(name, forward, inputs, dy)
+
+
+def passes_of(act, inputs, dy, *hyper):
+    """The forward and the backward call of an activation, into arrays that are there."""
+    y, dx = dy.copy(), tuple(x.copy() for x in inputs)
+
+    def forward():
+        return act(*inputs, *hyper, out=y)
+
+    def backward():
+        if act in ALONG_ROWS.values():
+            return act.backward(dy, y, out=dx[0])
+        if len(inputs) > 1:
+            return act.backward(dy, *inputs, *hyper, out=dx)
+        return act.backward(dy, *inputs, *hyper, y=y, out=dx[0])
+
+    return forward, backward
+
+
+def arrays_read(act):
+    """How many arrays an activation is of."""
+    return len(getattr(act, "_kernel", act).reads)
 
 
 def ratio(ours, reference, least=40):

@@ -20,6 +20,7 @@ BENCHED: dict[str, Iterable[str]] = {
     "optimizer": contenders.OPTIMIZERS,
     "model": contenders.MODELS,
     "activation": contenders.ACTIVATIONS,
+    "loss": contenders.LOSSES,
     "size": contenders.SIZES,
 }
 
@@ -80,7 +81,7 @@ def run_demo(optimizer: str, out: Path, **options: Any) -> int:
 
 
 def run_bench(what: str, rounds: int, plot: Path | None, markdown: bool, **chosen: list[str]) -> int:
-    """Measure steps, activations or both: some of each kind or all."""
+    """Measure steps, activations, losses or all of them: some of each kind or all."""
     if missing := demo.missing_packages():
         packages = ", ".join(missing)
         print(f'The bench needs {packages}, not installed here: pip install "gnumba[bench]"', file=sys.stderr)
@@ -89,6 +90,7 @@ def run_bench(what: str, rounds: int, plot: Path | None, markdown: bool, **chose
     works = {
         "steps": contenders.steps(names["optimizer"], names["model"]),
         "activations": contenders.passes(names["activation"], names["size"]),
+        "losses": contenders.losses(names["loss"], names["size"]),
     }
     asked = {kind.capitalize(): works[kind] for kind in works if what in ("all", kind)}
     bench.run(asked, rounds, plot, markdown)
@@ -146,7 +148,7 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bench``."""
     parser.set_defaults(run=run_bench)
-    add, kinds = parser.add_argument, ("all", "steps", "activations")
+    add, kinds = parser.add_argument, ("all", "steps", "activations", "losses")
     add("what", nargs="?", default="all", choices=kinds, metavar="WHAT", help=", ".join(kinds))
     for kind, names in BENCHED.items():
         choices = ["all", *names]

@@ -52,15 +52,32 @@ def test_all_do_the_same_steps(peer, optimizer):
 @pytest.mark.parametrize("forward", [True, False])
 @pytest.mark.parametrize("name", contenders.ACTIVATIONS)
 def test_all_do_the_same_activation(peer, name, forward):
-    """Each returns what gnumba does; of several results, the first."""
+    """Each returns what gnumba does: one array or two; PReLU's second is the sum of shares."""
     if name not in peer.activations:
         pytest.skip("no such activation there")
+    on = "64 × 10" if name in contenders.ALONG_ROWS else "1e3 elements"
+    dy, count = contenders.normal(contenders.shape_of(on), 0), len(contenders.inputs_of(name, on))
     found = []
     for each in (CONTENDERS["gnumba"], peer):
-        made = each.activation(name, forward, contenders.normal(1000, 0), contenders.normal(1000, 1))()
-        found.append(np.asarray(made[0] if isinstance(made, tuple) else made))
-    np.testing.assert_allclose(*found, rtol=2e-5, atol=1e-6)
-    assert found[1].dtype == np.float32
+        made = each.activation(name, forward, contenders.inputs_of(name, on), dy)()
+        made = made[:count] if isinstance(made, (tuple, list)) else (made,)
+        found.append([np.asarray(x) for x in made])
+    for ours, theirs in zip(*found, strict=True):
+        tolerance = 1e-5 if name == "sine" else 1e-6  # they round 30x before its sine is taken
+        np.testing.assert_allclose(theirs, ours, rtol=2e-5, atol=tolerance * max(1.0, abs(ours).max()))
+        assert theirs.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", contenders.LOSSES)
+def test_all_do_the_same_loss(peer, name):
+    """The mean, and its gradient."""
+    work, *_ = contenders.losses([name], ["1e3 elements"])  # or of 64 rows
+    if not peer.knows(work):
+        pytest.skip("no such loss there")
+    (loss, gradient), (theirs, slope) = (each.call(work)() for each in (CONTENDERS["gnumba"], peer))
+    np.testing.assert_allclose(theirs.item(), loss, rtol=2e-5)
+    np.testing.assert_allclose(slope, gradient, rtol=2e-5, atol=1e-9)
+    assert np.asarray(slope).dtype == np.float32
 
 
 def test_numpy_keeps_its_pages():
@@ -90,13 +107,28 @@ for name in ("NumPy", "NumPy out="):
 
 
 def test_all_of_gnumba_is_measured():
-    """Optimizers and activations are the public ones; a step's bytes follow from its rule."""
+    """Optimizers, activations and losses are the public ones; bytes follow from what is read and written."""
     assert {"SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"} <= set(contenders.OPTIMIZERS)
-    assert {"relu", "prelu", "silu"} <= set(contenders.ACTIVATIONS)
+    assert {"relu", "prelu", "silu", "swiglu", "softmax"} <= set(contenders.ACTIVATIONS)
     assert "swish" not in contenders.ACTIVATIONS
+    assert set(gn.losses.__all__) - {"Loss"} == set(contenders.LOSSES)
     assert Work("Adam", "1 array, 30M").nbytes == 30e6 * 4 * 7
     assert Work("SGD", "1 array, 30M").nbytes == 30e6 * 4 * 5
+    assert Work("LAMB", "1 array, 30M").nbytes == 30e6 * 4 * 11
     assert Work("relu", "1e5 elements", "backward").nbytes == 1e5 * 4 * 3
+    assert Work("swiglu", "1e5 elements", "backward").nbytes == 1e5 * 4 * 5
+    assert Work("mse", "1e5 elements", contenders.LOSS).nbytes == 1e5 * 4 * 3
+
+
+def test_numpy_has_a_row_for_everything():
+    """What is new in gnumba is compared with what a NumPy user writes; Muon has no model here."""
+    numpy = CONTENDERS["NumPy"]
+    missing = {
+        "STEPS": set(contenders.OPTIMIZERS) - set(numpy.optimizers),
+        "PASSES": set(contenders.ACTIVATIONS) - set(numpy.activations),
+        "LOSSES": set(contenders.LOSSES) - set(numpy.losses),
+    }
+    assert not any(missing.values()), f"add to gnumba/_cli/contenders/with_numpy.py: {missing}"
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -105,6 +137,7 @@ def test_a_row_is_of_something_that_is_compared(name):
     optimizers, activations = set(contenders.OPTIMIZERS), set(contenders.ACTIVATIONS)
     assert set(CONTENDERS[name].optimizers) <= optimizers, f"{name}'s table of optimizers"
     assert set(CONTENDERS[name].activations) <= activations, f"{name}'s table of activations"
+    assert set(CONTENDERS[name].losses) <= set(contenders.LOSSES), f"{name}'s table of losses"
 
 
 def test_without_peers_there_is_no_column(monkeypatch, capsys):
@@ -160,18 +193,21 @@ def test_tables_and_a_plot(tmp_path, run_bench):
     path = tmp_path / "ratios.png"
     out = run_bench(
         *("--optimizer", "Adam", "SGD", "--model", SMALL, "--activation", "relu", "--size", "1e3 elements"),
-        *("--plot", path),
+        *("--loss", "mse", "--plot", path),
     )
-    steps, activations = out.split("Activations")
-    labels = (["Adam", "SGD(momentum=0.9)"], ["relu backward"])
-    for shown, on, expected in zip((steps, activations), (SMALL, "1e3 elements"), labels, strict=True):
+    steps, rest = out.split("Activations")
+    activations, losses = rest.split("Losses")
+    labels = (["Adam", "SGD(momentum=0.9)"], ["relu backward"], ["mse and gradient"])
+    tables, sizes = (steps, activations, losses), (SMALL, "1e3 elements", "1e3 elements")
+    for shown, on, expected in zip(tables, sizes, labels, strict=True):
         lines = [line.split() for line in shown.splitlines()]
-        assert ["gnumba", "memory", "NumPy", "NumPy", "out="] in lines
+        columns = ["NumPy"] if shown is losses else ["NumPy", "NumPy", "out="]  # those with a row
+        assert ["gnumba", "memory", *columns] in lines
         assert on.split() in lines
         for label in expected:
             assert any(line[: len(label.split())] == label.split() for line in lines)
         assert any(line[:2] == ["geometric", "mean"] and float(line[2]) > 0 for line in lines)
-    assert "above 100 % the arrays stay in the cache" in activations
+    assert "above 100 % the arrays stay in the cache" in losses
     assert path.stat().st_size > 5_000
 
 

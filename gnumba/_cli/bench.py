@@ -203,10 +203,11 @@ def plot(times: Times, works: Sequence[Work], path: Path) -> None:
     bar = 0.8 / max(1, len(others))
     for axes, (on, group) in zip(figure.subplots(len(groups), squeeze=False)[:, 0], groups, strict=True):
         for k, name in enumerate(others):
-            heights = [ratio(times, name, work) or math.nan for work in group]
+            heights = [ratio(times, name, work) for work in group]
             at = np.arange(len(group)) + (k - (len(others) - 1) / 2) * bar
-            bars = axes.bar(at, heights, 0.9 * bar, label=f"gnumba / {name}")
-            axes.bar_label(bars, [two_digits(each) for each in heights], fontsize=7, padding=1)
+            bars = axes.bar(at, [each or math.nan for each in heights], 0.9 * bar, label=f"gnumba / {name}")
+            labels = [two_digits(each) if each else "" for each in heights]
+            axes.bar_label(bars, labels, fontsize=7, padding=1)
         axes.axhline(1.0, color="black", linewidth=0.8)
         axes.set(title=on, ylabel="ratio of times", xticks=range(len(group)), xlim=(-0.6, len(group) - 0.4))
         axes.margins(y=0.12)

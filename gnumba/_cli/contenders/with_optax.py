@@ -29,6 +29,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "RMSProp": lambda optax: optax.rmsprop(LR, decay=DECAY, eps=EPS),
     "Adam": lambda optax: optax.adam(LR, BETA1, BETA2, **INSIDE),
     "AdamW": lambda optax: optax.adamw(LR, BETA1, BETA2, weight_decay=WEIGHT_DECAY, **INSIDE),
+    "LAMB": lambda optax: optax.lamb(LR, BETA1, BETA2),
     "RAdam": lambda optax: optax.radam(LR, BETA1, BETA2, **INSIDE),
     "Adamax": lambda optax: optax.adamax(LR, BETA1, BETA2),
     "AdaDelta": lambda optax: optax.adadelta(LR, rho=DECAY),
@@ -61,7 +62,7 @@ def step(optimizer: str, params: list[Array], grads: list[Array]) -> Call:
     return call
 
 
-PASSES: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
+PASSES: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "relu": lambda nn: nn.relu,
     "leaky_relu": lambda nn: nn.leaky_relu,
     "prelu": lambda nn: lambda x: nn.leaky_relu(x, ALPHA),
@@ -70,17 +71,34 @@ PASSES: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
     "elu": lambda nn: nn.elu,
     "selu": lambda nn: nn.selu,
     "silu": lambda nn: nn.silu,
+    "celu": lambda nn: nn.celu,
+    "gelu": lambda nn: lambda x: nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda nn: nn.gelu,
+    "mish": lambda nn: nn.mish,
+    "softplus": lambda nn: nn.softplus,
+    "log_sigmoid": lambda nn: nn.log_sigmoid,
+    "softsign": lambda nn: nn.soft_sign,
+    "hard_sigmoid": lambda nn: nn.hard_sigmoid,
+    "hard_swish": lambda nn: nn.hard_swish,
+    "hard_tanh": lambda nn: nn.hard_tanh,
+    "relu6": lambda nn: nn.relu6,
+    "swiglu": lambda nn: lambda x, gate: x * nn.silu(gate),
+    "geglu": lambda nn: lambda x, gate: x * nn.gelu(gate, approximate=False),
+    "reglu": lambda nn: lambda x, gate: x * nn.relu(gate),
+    "glu": lambda nn: lambda x, gate: x * nn.sigmoid(gate),
+    "softmax": lambda nn: nn.softmax,
+    "log_softmax": lambda nn: nn.log_softmax,
 }
 
 
-def activation(name: str, forward: bool, x: Array, dy: Array) -> Call:
+def activation(name: str, forward: bool, inputs: tuple[Array, ...], dy: Array) -> Call:
     """Under jit, into new arrays: it has no other."""
     import jax
 
     f = PASSES[name](jax.nn)
-    at, grad = jax.numpy.array(x), jax.numpy.array(dy)
+    at, grad = list(map(jax.numpy.array, inputs)), jax.numpy.array(dy)
     if forward:
         jitted = jax.jit(f)
-        return lambda: jitted(at).block_until_ready()
-    jitted_back = jax.jit(lambda dy, x: jax.vjp(f, x)[1](dy)[0])
-    return lambda: jitted_back(grad, at).block_until_ready()
+        return lambda: jitted(*at).block_until_ready()
+    jitted_back = jax.jit(lambda dy, *at: jax.vjp(f, *at)[1](dy))
+    return lambda: jax.block_until_ready(jitted_back(grad, *at))
