@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .._engine.factor import ONE
 from .._engine.libraries import increment_versions
 from .._engine.place import HOST, PLAIN, make, place_of
 from .._engine.targets import forced as forced_target
@@ -22,7 +21,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
 
     Ordinary are dense gradients on the host for every parameter. ``step`` returns False, and has done
     nothing, where that has changed, or the target that `use_target` forces, or a hyperparameter. Whoever
-    changes anything else drops it.
+    changes anything else drops it. Gradients' factors are those of the last step, if nothing scales or clips.
     """
     groups, updates, plan, guard = optimizer._groups, optimizer._updates, optimizer._plan, optimizer._guard
     if not all(map(_is_ordinary, updates)):
@@ -37,11 +36,10 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
         sweeps += calls
     known = [(group, group.constants) for group in groups]
     plain = not (scaled or guard.looks or optimizer.memory or None in [hyper for _, hyper in known])
-    corrected = _corrected(optimizer) if plain else []
+    corrected, correction = _corrected(optimizer) if plain else [], type(optimizer).corrections
     held, match = _containers(optimizer._params)
     bind, forced, made_for = plan.binding.bind, forced_target, forced_target()
     size, group_count = len(optimizer._params), len(groups)
-    factors = optimizer._turned(ONE).split(updates[0].table.computed)  # those of every dtype
 
     def step(optimizer: Optimizer, grads: Any, scale: float) -> bool:
         if forced() != made_for or len(groups) != group_count or (plain and scale != 1.0):
@@ -56,7 +54,7 @@ def fast_step(optimizer: Optimizer, scaled: bool) -> Step | None:
         t = attributes["_t"]
         if plain:
             for correct, missed, hyper in corrected:
-                correct(optimizer.corrections(t + 1 - missed, hyper), factors)
+                correct(correction(optimizer, t + 1 - missed, hyper))
             make((*sweeps, (attributes.__setitem__, "_t", t + 1)))
             return True
         if (decided := optimizer._decide(NOTHING, gradients, scale)) is not None:

@@ -199,7 +199,8 @@ class Optimizer(Stateful):
         corrections = self.corrections(self._t + 1 - update.missed, hyper, **memory)
         pair = by.split(update.table.computed)
         if update.filled_from is hyper:
-            update.correct(corrections, pair)
+            update.correct(corrections)
+            update.scale(pair)
         else:
             update.fill(hyper, {**self.constants(hyper), **corrections}, pair)
         return remembered(memory, corrections) if memory else memory

@@ -39,6 +39,7 @@ class Update:
         self.scalars = np.empty(len(names) + 2)
         self._memory: Any = self.scalars.data  # quicker to write to than the array
         self._index = {name: k for k, name in enumerate(names)}
+        self._count, self._places = -1, list[tuple[str, int]]()
         self.filled_from: Any = None
 
     def part(self) -> Table:
@@ -56,16 +57,28 @@ class Update:
             raise self._no_numbers(scalars) from None
         self.filled_from = hyper
 
-    def correct(self, scalars: Mapping[str, float], factors: tuple[float, float]) -> None:
-        """Replace some of the scalars, and the factors; TypeError for no number."""
-        memory, index = self._memory, self._index
+    def correct(self, scalars: Mapping[str, float]) -> None:
+        """Replace some of the scalars; TypeError for no number."""
+        memory = self._memory
         try:
-            for name, value in scalars.items():
-                if name in index:
-                    memory[index[name]] = value
+            if len(scalars) != self._count:
+                self._find(scalars)
+            for name, k in self._places:
+                memory[k] = scalars[name]
+        except KeyError:  # as many, but others than before
+            self._find(scalars)
+            self.correct(scalars)
         except (TypeError, ValueError):
             raise self._no_numbers(scalars) from None
-        memory[-2], memory[-1] = factors
+
+    def _find(self, scalars: Mapping[str, float]) -> None:
+        """Look up where scalars of these names stand, which are the same from step to step."""
+        index, self._count = self._index, len(scalars)
+        self._places = [(name, index[name]) for name in scalars if name in index]
+
+    def scale(self, factors: tuple[float, float]) -> None:
+        """Set the gradients' factors."""
+        self._memory[-2], self._memory[-1] = factors
 
     def _no_numbers(self, scalars: Mapping[str, float]) -> TypeError:
         name = self.table.function.name
