@@ -41,6 +41,21 @@ class Part(NamedTuple):
         """The arrays that the container holds at present; ValueError if it has others too."""
         return self.structure.held(self.container)
 
+    def wholes(self) -> tuple[Any, ...]:
+        """The arrays that those of the container are parts of, if not they themselves."""
+        return tuple(self.container.wholes.values()) if isinstance(self.container, Slices) else self.held()
+
+
+class Slices(dict[str, Any]):
+    """Flat parts of parameters, by their names, of which others hold the rest.
+
+    ``wholes`` are the parameters; ``judge`` takes the place of `Place.judge`, for the norm of them all.
+    """
+
+    def __init__(self, slices: Mapping[str, Any], wholes: Mapping[str, Any], judge: Any) -> None:
+        super().__init__(slices)
+        self.wholes, self.judge = wholes, judge
+
 
 def are_groups(params: Any) -> bool:
     """Whether params is a list of groups: some entry says which are its parameters."""
@@ -114,9 +129,9 @@ class Params:
     def _enumerate(self) -> None:
         count = itertools.count()
         self._all = [
-            Parameter(next(count), name, array, k)
+            Parameter(next(count), name, array, k, whole)
             for k, part in enumerate(self.parts)
-            for name, array in zip(part.names, part.held(), strict=True)
+            for name, array, whole in zip(part.names, part.held(), part.wholes(), strict=True)
         ]
         if not self._all:
             raise ValueError("params has no arrays, expected at least one")
@@ -140,6 +155,12 @@ class Params:
 
     def __getitem__(self, index: int) -> Parameter:
         return self._all[index]
+
+    @property
+    def judge(self) -> Any:
+        """The function for the norm of gradients: see `Place.judge`."""
+        container = self.parts[0].container
+        return container.judge if isinstance(container, Slices) else self[0].place.judge
 
     @property
     def containers(self) -> list[Any]:
@@ -218,10 +239,10 @@ class Params:
 
 
 class Parameter:
-    """One array to be updated."""
+    """One array to be updated, and which one it is a part of, if any."""
 
-    def __init__(self, index: int, name: str, given: Any, group: int) -> None:
-        self.index, self.name, self.given, self.group = index, name, given, group
+    def __init__(self, index: int, name: str, given: Any, group: int, whole: Any) -> None:
+        self.index, self.name, self.given, self.group, self.whole = index, name, given, group, whole
 
     def see(self, array: Array) -> None:
         """Take ``array`` as the view of the memory to update."""

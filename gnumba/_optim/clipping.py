@@ -65,9 +65,10 @@ class Guard:
         if not self.looks:
             return PLAIN if scale == 1.0 else Known(factor(0.0, -1.0, scale))
         limit = -1.0 if self.max_norm is None else self.limit(t)
-        tables, place = plan.tables + [update.table for update in bound.sparse], plan.place
+        tables = plan.tables + [update.table for update in bound.sparse]
         skip, before = self.nonfinite == "skip", plan.verdict
-        verdict = plan.verdict = place.judge(tables, 1, scale, limit, skip, before)
+        verdict: Verdict = plan.judge(tables, 1, scale, limit, skip, before)
+        plan.verdict = verdict
         if self.nonfinite == "raise" and not verdict.finite():
             raise _not_finite(plan.params, gradients, scale)
         return verdict

@@ -231,7 +231,7 @@ def decaying(params: list[Parameter], mask: Any, names: tuple[str, ...]) -> tupl
         raise ValueError(f"decay_mask is {mask!r}, expected none, as there is no {DECAY}")
     if not callable(mask):
         raise TypeError(f"decay_mask is {mask!r}, expected a function of a name and an array")
-    return tuple(checked_flag(f"decay_mask of parameter {p.name}", mask(p.name, p.given)) for p in params)
+    return tuple(checked_flag(f"decay_mask of parameter {p.name}", mask(p.name, p.whole)) for p in params)
 
 
 def _declared(kind: type) -> set[str]:

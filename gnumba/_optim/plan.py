@@ -129,7 +129,7 @@ class Plan:
         self._binders = [
             p.place.binder(*self._rows[p.index], p.array, p.given, params.memory) for p in params
         ]
-        self.place = params[0].place  # of all, where something looks at all
+        self.judge = params.judge  # of all, where something looks at all
         self.elsewhere = any(p.place is not HOST for p in params)
 
     def updates(self, missed: Sequence[int], memories: Sequence[Memory]) -> list[Update]:

@@ -1,6 +1,11 @@
-"""Element-wise rules for averages of parameters."""
+"""Element-wise rules for averages of parameters, and sums of gradients."""
 
-__all__ = ["averaged", "behind", "cleared", "exchanged", "pulled"]
+__all__ = ["added", "averaged", "behind", "cleared", "exchanged", "pulled"]
+
+
+def added(p, a):
+    """p + a."""
+    return p + a
 
 
 def averaged(p, a, delta, one_minus_delta):
