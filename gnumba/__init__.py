@@ -59,6 +59,10 @@ Around the loop
     save_checkpoint, load_checkpoint
         Everything a run needs to go on, in one file.
 
+More than one machine
+    distributed
+        An optimizer over several processes, started by MPI: the same bits for any number of them.
+
 Where the work runs
     target_of, use_target
         One core, all cores or a GPU: which it is, and how to choose.
@@ -71,6 +75,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import elementary, init, losses, rules, schedules
+from ._distributed.optimizer import distributed
 from ._engine.targets import target_of, use_target
 from ._info import info, inspect, precompile
 from ._io.batches import minibatches
@@ -123,6 +128,7 @@ __all__ = [
     "clip_by_norm",
     "clip_by_value",
     "cold_start",
+    "distributed",
     "dropout",
     "elementary",
     "geglu",

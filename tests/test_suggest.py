@@ -153,7 +153,15 @@ def test_a_misspelled_argument(thing, given, name):
 def test_every_public_callable_is_tried():
     """Those that pass on what they do not know are named; each optimizer is there."""
     titles = {title for title, _, _, names in callables() if not names}
-    assert titles == {"Optimizer", "Phase", "check_derivative", "info", "optimizer", "target_of"}
+    assert titles == {
+        "Optimizer",
+        "Phase",
+        "check_derivative",
+        "distributed",
+        "info",
+        "optimizer",
+        "target_of",
+    }
     tried = {title for title, *_ in callables()}
     assert {name for name in gn.__all__ if callable(getattr(gn, name))} <= tried
 
