@@ -491,3 +491,38 @@ def test_wrong_states(wrong):
     assert batches.state_dict() == before
     batches.load_state_dict(under_way())
     assert len(listed(batches)) > 0
+
+
+# Parts.
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("rows", [40, 43])
+def test_parts_are_shares_of_the_same_batches(size, rows):
+    """Of every batch, in the order of ranks; their lengths differ by one at most."""
+    x = np.arange(rows)
+    whole = [b.tolist() for (b,) in gn.minibatches(x, batch_size=12, rng=1)]
+    epochs = [gn.minibatches(x, batch_size=12, rng=1, part=(rank, size)) for rank in range(size)]
+    assert len({len(each) for each in epochs}) == 1
+    shares = [[b.tolist() for (b,) in each] for each in epochs]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert list(itertools.chain(*parts)) == batch
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert sorted(itertools.chain(*(b for each in shares for b in each))) == x.tolist()
+
+
+def test_parts_go_on_at_another_size():
+    """The state says nothing of parts."""
+    x = np.arange(40)
+    first = gn.minibatches(x, batch_size=8, rng=1, part=(1, 2))
+    next(iter(first))
+    second = gn.minibatches(x, batch_size=8, rng=7)
+    second.load_state_dict(first.state_dict())
+    assert [b[4:].tolist() for (b,) in second] == [b.tolist() for (b,) in copy.copy(first)]
+    assert repr(first) == "Minibatches(1 arrays of 40 rows, batch_size=8, part=(1, 2), t=1)"
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), 1, (0.0, 1), (0, 1, 2), "01", None])
+def test_a_part_that_is_none(part):
+    with pytest.raises(ValueError, match=r"part is .*, expected \(rank, size\)"):
+        gn.minibatches(np.arange(4), part=part)

@@ -22,7 +22,12 @@ MEMORY = "__array_interface__", "__cuda_array_interface__", "__dlpack__"  # of a
 
 @suggesting
 def minibatches(
-    *arrays: Any, batch_size: Any = 64, rng: Seed = None, shuffle: bool = True, drop_last: bool = False
+    *arrays: Any,
+    batch_size: Any = 64,
+    rng: Seed = None,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Minibatches:
     """The rows of arrays in batches: every ``for`` over it is an epoch, a tuple of arrays at a time.
 
@@ -48,21 +53,26 @@ def minibatches(
     drop_last : bool, default False
         Leave out the rows at an epoch's end that do not fill a batch; where no batch can be filled,
         the epoch has none.
+    part : tuple of int, default (0, 1)
+        (rank, size): of each batch this rank's share of its rows, in their order, as many as any other's or
+        one more. With one seed on all ranks they have every row once an epoch, and together the batches of
+        one process. Shares of unequal lengths weigh alike where ranks' means are averaged: a batch size
+        that is a multiple of ``size``, and ``drop_last=True``, leave none.
 
     Returns
     -------
     Minibatches
         An iterable with a ``len``, the batches of the epoch that starts now (TypeError where the sizes
         depend on more than t), the count ``t`` of batches given, ``state_dict`` and ``load_state_dict``.
-        ``batch_size``, ``rng``, ``shuffle`` and ``drop_last`` may be set; they hold from the next batch,
-        ``rng`` and ``shuffle`` from the next epoch. A copy, or what is unpickled, goes on from where
+        ``batch_size``, ``rng``, ``shuffle``, ``drop_last`` and ``part`` may be set; they hold from the next
+        batch, ``rng`` and ``shuffle`` from the next epoch. A copy, or what is unpickled, goes on from where
         the original stands, with an rng of its own.
 
     Raises
     ------
     ValueError
-        If there is no array, one has no axis, their numbers of rows differ, or a batch size is no
-        whole number ≥ 1 (of a schedule, at its batch).
+        If there is no array, one has no axis, their numbers of rows differ, a batch size is no whole
+        number ≥ 1 (of a schedule, at its batch), or ``part`` is no rank below a size.
     TypeError
         If something is no array: lists; tables of pandas, whose indices are labels and columns.
 
@@ -81,13 +91,18 @@ def minibatches(
     (3, [1, 2, 2])
     >>> len(batches), [len(labels) for _, labels in batches]
     (2, [4, 1])
+    >>> [
+    ...     [rows.tolist() for (rows,) in gn.minibatches(y, batch_size=4, shuffle=False, part=(rank, 2))]
+    ...     for rank in range(2)
+    ... ]
+    [[[0, 1], []], [[2, 3], [4]]]
     """
     if len(arrays) > 1 and (isinstance(arrays[-1], Integral) or arrays[-1] is None or callable(arrays[-1])):
         size = arrays[-1]
         raise TypeError(
             f"array {len(arrays) - 1} is {size!r}, expected an array; did you mean batch_size={size!r}?"
         )
-    return Minibatches(arrays, batch_size, rng, shuffle, drop_last)
+    return Minibatches(arrays, batch_size, rng, shuffle, drop_last, part)
 
 
 class Minibatches:
@@ -103,6 +118,8 @@ class Minibatches:
         What the orders of rows are drawn from.
     shuffle, drop_last : bool
         As given.
+    part : tuple of int
+        As given.
     """
 
     __slots__ = (
@@ -111,6 +128,7 @@ class Minibatches:
         "_batch_size",
         "_count",
         "_drop_last",
+        "_part",
         "_rest",
         "_rng",
         "_shuffle",
@@ -119,12 +137,18 @@ class Minibatches:
     )
 
     def __init__(
-        self, arrays: tuple[Any, ...], batch_size: Any, rng: Any, shuffle: bool, drop_last: bool
+        self,
+        arrays: tuple[Any, ...],
+        batch_size: Any,
+        rng: Any,
+        shuffle: bool,
+        drop_last: bool,
+        part: tuple[int, int],
     ) -> None:
         self._arrays, self._count = arrays, checks.count_rows(arrays)
         self.batch_size = batch_size
         self._rng = generator(rng)
-        self._shuffle, self._drop_last = shuffle, drop_last
+        self._shuffle, self._drop_last, self.part = shuffle, drop_last, part
         self._t = 0
         self._under_way: dict[str, Any] | None = None  # an epoch: the rng's state before it, the next row
         self._rest: dict[str, Any] | None = None  # the same, of an epoch that is to be gone on with
@@ -135,9 +159,15 @@ class Minibatches:
         while stop := self._stop(row, self._t):
             self._t += 1
             self._under_way = {"rng": drawn_from, "row": stop, "rows": self._count}
-            yield self._batch(slice(row, stop) if order is None else order[row:stop])
+            share = self._share(row, stop)
+            yield self._batch(share if order is None else order[share])
             row = stop
         self._under_way = None
+
+    def _share(self, row: int, stop: int) -> slice:
+        """Of the rows of a batch those that are this part's."""
+        rank, size = self._part
+        return slice(row + (stop - row) * rank // size, row + (stop - row) * (rank + 1) // size)
 
     def _batch(self, rows: Any) -> tuple[Any, ...]:
         """Those rows of all arrays."""
@@ -190,9 +220,18 @@ class Minibatches:
     def drop_last(self, value: bool) -> None:
         self._drop_last = value
 
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which share of each batch is given, of how many."""
+        return self._part
+
+    @part.setter
+    def part(self, value: Any) -> None:
+        self._part = _checked_part(value)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(type(self), name):
-            raise no_attribute(self, name, ("batch_size", "rng", "shuffle", "drop_last"))
+            raise no_attribute(self, name, ("batch_size", "rng", "shuffle", "drop_last", "part"))
         super().__setattr__(name, value)
 
     # Copies: each with an rng of its own, and what is left of an epoch that is under way.
@@ -294,7 +333,9 @@ class Minibatches:
     def __repr__(self) -> str:
         given = self._batch_size
         size = getattr(given, "__name__", type(given).__name__) if _varies(given) else given
-        return f"Minibatches({len(self._arrays)} arrays of {self._count} rows, batch_size={size}, t={self.t})"
+        part = "" if self._part == (0, 1) else f", part={self._part}"
+        arrays = f"{len(self._arrays)} arrays of {self._count} rows"
+        return f"Minibatches({arrays}, batch_size={size}{part}, t={self.t})"
 
 
 def checked_size(shown: str, size: Any) -> int | None:
@@ -304,6 +345,14 @@ def checked_size(shown: str, size: Any) -> int | None:
     if not isinstance(size, Real) or not (float(size) >= 1.0 and float(size).is_integer()):
         raise ValueError(f"{shown} is {size!r}, expected a whole number ≥ 1")
     return int(float(size))
+
+
+def _checked_part(part: Any) -> tuple[int, int]:
+    """A rank and a size, the rank below the size."""
+    whole = isinstance(part, (tuple, list)) and len(part) == 2 and all(isinstance(k, Integral) for k in part)
+    if not whole or not 0 <= part[0] < part[1]:
+        raise ValueError(f"part is {part!r}, expected (rank, size), the rank from 0 to size - 1")
+    return int(part[0]), int(part[1])
 
 
 def _in_memory(array: Any) -> bool:
