@@ -35,7 +35,7 @@ def gradients(t, k, params):
     return made
 
 
-def train(opt, params, steps, comm=None):
+def train(opt, params, steps):
     size = opt.comm.size
     each = MICRO // size
     for t in steps:
@@ -124,6 +124,25 @@ def disagreements(folder):
     return WORLD.allgather(said)
 
 
+def saves(path):
+    """Three steps, a checkpoint, three more: the hash of the parameters then."""
+    params = model(0)
+    opt = gn.distributed(gn.Adam, params, comm=WORLD, lr=1e-2, max_norm=5.0, timeout=60.0)
+    train(opt, params, range(3))
+    gn.save_checkpoint(path, params, opt)
+    train(opt, params, range(6, 9))
+    return digest(params.values())
+
+
+def loads(path):
+    """Three more steps from the checkpoint."""
+    params = model(1)
+    opt = gn.distributed(gn.Adam, params, comm=WORLD, lr=1e-2, max_norm=5.0, timeout=60.0)
+    gn.load_checkpoint(path, params, opt)
+    train(opt, params, range(6, 9))
+    return digest(params.values())
+
+
 def dies(how):
     """One step, then rank 1 ends in a way, and rank 0 waits for it."""
     params = model(0)
@@ -148,7 +167,7 @@ def dies(how):
 
 
 if __name__ == "__main__":
-    parts = {"hashes": hashes, "disagreements": disagreements, "dies": dies}
+    parts = {"hashes": hashes, "disagreements": disagreements, "dies": dies, "saves": saves, "loads": loads}
     result = parts[sys.argv[1]](sys.argv[2])
     if RANK == 0:
         sys.stdout.write(json.dumps(result) + "\n")

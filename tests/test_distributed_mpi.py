@@ -134,6 +134,11 @@ def test_a_rank_that_dies_or_hangs(how, codes):
         assert "gnumba: rank 0 of 2 had no answer for 1.5 s and ends the job" in done.stderr
 
 
+def test_a_checkpoint_of_two_ranks_goes_on_with_four(tmp_path):
+    """To the same bits."""
+    assert told(2, "saves", tmp_path / "run") == told(4, "loads", tmp_path / "run")
+
+
 def test_an_import_without_mpi(tmp_path):
     """comm=None in a process that no MPI has started; import gnumba alone starts no MPI."""
     code = """

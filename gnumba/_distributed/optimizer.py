@@ -9,7 +9,7 @@ import json
 import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from .._engine.libraries import count_writes
 from .._engine.place import HOST
@@ -29,11 +29,12 @@ from .exchange import Exchange
 from .micro_batches import added_up
 from .norm import SharedNorm
 from .pieces import Share, cut, gathered
-from .slices import slices
+from .slices import Slice, slices
 
 __all__ = ["distributed"]
 
 ORDERS = "tree", "any"
+T = TypeVar("T")
 OPTIONS = "comm", "zero", "order", "average", "wire_dtype", "timeout"
 NAMELESS = "all parameters together"  # whose gradients are not finite, as far as a rank knows
 
@@ -186,6 +187,7 @@ class Distributed(Forwarding):
         for each in self._exchanges:
             for k, p in enumerate(each.params):
                 self._shares[p.name] = Share(k, each.layout, self._slices[p.index].piece, p.array.shape)
+        self._by_name = {p.name: self._slices[p.index] for p in params}
         self._norm = SharedNorm(self._exchanges, comm if zero else Alone())
 
     def _made(self, make: Any, hyper: Mapping[str, Any]) -> Any:
@@ -327,6 +329,10 @@ class Distributed(Forwarding):
             named = [said for said in self._comm.tell(str(error)) if NAMELESS not in said]
             raise FloatingPointError(named[0] if named else str(error)) from None
 
+    def _slice(self, name: str) -> Slice:
+        """Of the parameter of that name."""
+        return self._by_name[name]
+
     def _in_slices(self, values: list[Any]) -> Any:
         """Values, one a parameter, in the structure of `_sliced`."""
         left = iter(values)
@@ -359,6 +365,16 @@ class Distributed(Forwarding):
             except RuntimeError as error:
                 failed = error
         check_header(self._comm, failed, [("the calls", [self._id, call]), *facts])
+
+    def meet_to(self, call: str, what: str, work: Callable[[], T]) -> T:
+        """Begin a call that all ranks make with work that may fail on some: see `together`."""
+        self._meet(call)
+        return together(self._comm, what, work)
+
+    def spread(self) -> None:
+        """Make the parameters those of the ranks' slices."""
+        with self._unbroken():
+            self._spread()
 
     def _check_whole(self) -> None:
         if self._broken is not None:
@@ -470,12 +486,14 @@ class Distributed(Forwarding):
             If it does not fit on another rank. Nothing has changed then.
         """
         self._meet("load_state_dict")
+        return self._load_inside(lambda: cut(state, self._shares) if self.zero else state, **options)
+
+    def _load_inside(self, state_of: Callable[[], Any], **options: Any) -> Any:
+        """Load the state of the optimizer inside on all ranks, or on none."""
         before = self._optimizer.state_dict()
 
         def load() -> Any:
-            return self._optimizer.load_state_dict(
-                cut(state, self._shares) if self.zero else state, **options
-            )
+            return self._optimizer.load_state_dict(state_of(), **options)
 
         try:
             return together(self._comm, "cannot load the state", load)

@@ -6,17 +6,28 @@ in the file's metadata, after the SHA-256 of the file, whose digits have a fixed
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
+from .._distributed.agreement import together
+from .._distributed.folder import (
+    Folder,
+    check_generators,
+    is_folder,
+    needed,
+    ranks_of,
+    resolved,
+    save_folder,
+)
 from .._engine import checks
 from .._engine.arrays import as_view
 from .._engine.libraries import count_writes
@@ -58,12 +69,17 @@ def save_checkpoint(
     extra: Any = None,
     also: Mapping[str, Stateful] | None = None,
 ) -> None:
-    """Save a training run to one safetensors file, whole or not at all.
+    """Save a training run to one safetensors file, or to a folder of them, whole or not at all.
 
     The file is written beside ``path`` and renamed, so that a crash, a kill or a full disk leaves
     the former checkpoint as it was. It holds the SHA-256 of all its other bytes, and no pickle.
     The same content gives the same bytes. Saving takes memory for a copy of the optimizer's state
     and, while safetensors lays it out, for the file twice.
+
+    With an optimizer of ``gnumba.distributed`` all ranks call this. A path that does not end in
+    ``.safetensors`` is a folder then: each rank writes a file of its pieces, and rank 0, last, an index with
+    their checksums. One that does is the file above, which rank 0 writes. Either is loaded by any number of
+    ranks, and in one process without; ``extra`` and what ``also`` saves are those of rank 0.
 
     Parameters
     ----------
@@ -89,7 +105,7 @@ def save_checkpoint(
     Raises
     ------
     ValueError, TypeError
-        If something cannot be saved; nothing has been written then.
+        If something cannot be saved, or ``rng`` differs between ranks; nothing has been written then.
     OSError
         If the file cannot be written; a former one is as it was.
 
@@ -103,17 +119,63 @@ def save_checkpoint(
     ...     sorted(load_file(f"{folder}/run.safetensors"))
     ['optimizer/state/w/v', 'params/w']
     """
-    extra = as_json("extra", extra)
-    _stateful(optimizer, also)
-    arrays = {name: as_view(f"parameter {name}", x) for name, x in named(params).items()}
+    ranks = ranks_of(_objects(optimizer, also))
+
+    def check() -> tuple[dict[str, Array], dict[tuple[str, ...], Stateful], Any, Any]:
+        arrays = {name: as_view(f"parameter {name}", x) for name, x in named(params).items()}
+        return (
+            arrays,
+            _stateful(optimizer, also),
+            as_json("extra", extra),
+            None if rng is None else _bits(rng).state,
+        )
+
+    if ranks is None:
+        arrays, objects, extra, state = check()
+    else:
+        arrays, objects, extra, state = ranks.meet_to("save_checkpoint", "cannot save", check)
+        check_generators(ranks, state)
+    whole: Any = optimizer
+    in_parts = ranks is not None and ranks is whole and whole.zero == 1 and is_folder(path)
+    states: dict[str, Any] = {}
+    for (section, *rest), each in objects.items():
+        found = whole.optimizer.state_dict() if in_parts and not rest else each.state_dict()
+        if rest:
+            states.setdefault(section, {})[rest[0]] = found
+        else:
+            states[section] = found
+    tensors: dict[str, Array] = {}
+    content = {"rng": packed("rng", state, tensors), "extra": extra}
+    if ranks is not None and is_folder(path):
+        save_folder(path, ranks, arrays, states, tensors, content, in_parts)
+        return
+
+    def write() -> None:
+        if ranks is None or ranks.comm.rank == 0:
+            _write_file(path, arrays, states, tensors, content)
+
+    if ranks is None:
+        write()
+    else:
+        together(ranks.comm, "could not write the file", write)
+
+
+def _write_file(
+    path: Any,
+    arrays: dict[str, Array],
+    states: dict[str, Any],
+    others: dict[str, Array],
+    rest: dict[str, Any],
+) -> None:
+    """All of a run as one safetensors file."""
     tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
     content: dict[str, Any] = {"sha256": "0" * 64, "version": VERSION}
-    if optimizer is not None:
-        content["optimizer"] = packed("optimizer", optimizer.state_dict(), tensors)
-    content["rng"] = packed("rng", None if rng is None else _bits(rng).state, tensors)
-    content["extra"] = extra
-    if also:
-        content["also"] = packed("also", {name: each.state_dict() for name, each in also.items()}, tensors)
+    if "optimizer" in states:
+        content["optimizer"] = packed("optimizer", states["optimizer"], tensors)
+    content |= rest
+    tensors |= others
+    if "also" in states:
+        content["also"] = packed("also", states["also"], tensors)
     data = _serialized(tensors, content)
     view = memoryview(data)
     pieces = view[: DIGITS.start], _digits(data), view[DIGITS.stop :]
@@ -141,7 +203,8 @@ def load_checkpoint(
     Parameters
     ----------
     path : str, path or binary file
-        A file that ``save_checkpoint`` has written; an open one is read from where it stands to its end.
+        A file that ``save_checkpoint`` has written, or a folder, of which only what is needed is read;
+        an open file is read from where it stands to its end.
     params : array, list, tuple, dict, or list of groups
         What to write to, in place: names, shapes and dtypes as saved, layouts and places of any
         kind. Usually the arrays that the optimizer updates; others are filled all the same.
@@ -165,6 +228,9 @@ def load_checkpoint(
         shapes, dtypes, rule, bit generator; or holds no state for what is given. Nothing has changed then.
     OSError
         If the file cannot be read.
+    RuntimeError
+        With an optimizer of ``gnumba.distributed``, where all ranks call this: if another rank cannot load
+        it. Nothing has changed then.
 
     Examples
     --------
@@ -179,26 +245,67 @@ def load_checkpoint(
     >>> w, opt.t
     (array([1., 2.]), 0)
     """
-    others = _stateful(optimizer, also)
-    given = named(params)
-    arrays = checks.check_updated("parameter", given).arrays
-    tensors, content = _read(path)
-    _check_parameters(arrays, tensors)
-    if rng is not None:
-        _check_generator(rng, content["rng"])
-    states = _states_of(others, content, _name_of(path))
+    ranks = ranks_of(_objects(optimizer, also))
+
+    def read() -> Loaded:
+        objects, given = _stateful(optimizer, also), named(params)
+        arrays = checks.check_updated("parameter", given).arrays
+        with _opened(path) as (tensors, content):
+            _check_parameters(arrays, tensors)
+            state = resolved(content["rng"])
+            if rng is not None:
+                _check_generator(rng, state)
+            found = _states_of(objects, content, _name_of(path))
+            writes, states, sliced = needed(optimizer, given, arrays, tensors, found)
+        return Loaded(given, writes, sliced, states, state, content["extra"])
+
+    loaded = read() if ranks is None else ranks.meet_to("load_checkpoint", "cannot load it", read)
     with uninterrupted():
-        if len(states) > 1:
-            load_all(states)
-        elif states:
-            ((each, state),) = states
+        if len(loaded.states) > 1:
+            load_all(loaded.states)
+        elif loaded.states:
+            ((each, state),) = loaded.states
             each.load_state_dict(state)
-        count_writes(given.values())
-        for name, array in arrays.items():
-            place_of(array).copy(array, tensors[f"params/{name}"])
+        count_writes(loaded.given.values())
+        for array, values in loaded.writes:
+            place_of(array).copy(array, values)
+        if ranks is not None and loaded.is_sliced:
+            ranks.spread()
         if rng is not None:
-            _bits(rng).state = content["rng"]
-    return content["extra"]
+            _bits(rng).state = loaded.rng
+    return loaded.extra
+
+
+class Loaded(NamedTuple):
+    """Content of a sound checkpoint, and where it goes."""
+
+    given: dict[str, Any]
+    writes: list[tuple[Array, Array]]
+    is_sliced: bool  # they go to slices of parameters, whose others other ranks have
+    states: list[tuple[Stateful, Any]]
+    rng: Any
+    extra: Any
+
+
+def _objects(optimizer: Any, also: Any) -> list[Any]:
+    """The optimizer and the other objects, whatever they are."""
+    return [optimizer, *(also.values() if isinstance(also, Mapping) else ())]
+
+
+@contextlib.contextmanager
+def _opened(path: Any) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """The tensors and the content of a sound checkpoint; those of a folder are read when asked for."""
+    if not isinstance(path, (str, bytes, os.PathLike)) or not os.path.isdir(path):
+        yield _read(path)
+        return
+    try:
+        folder = Folder(path)
+        tensors = folder.tensors()
+        content = folder.content(tensors)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError(f"{_name_of(path)} cannot be loaded: {error}") from error
+    with folder:
+        yield tensors, content
 
 
 # The file.
@@ -277,7 +384,7 @@ def _digits(data: bytes) -> bytes:
 # Checks.
 
 
-def _check_parameters(arrays: dict[str, Array], tensors: dict[str, Array]) -> None:
+def _check_parameters(arrays: dict[str, Array], tensors: Mapping[str, Any]) -> None:
     """ValueError unless the file holds these parameters, of these shapes and dtypes."""
     saved = [name.removeprefix("params/") for name in tensors if name.startswith("params/")]
     if set(saved) != arrays.keys():

@@ -22,10 +22,10 @@ def packed(path: str, value: Any, tensors: dict[str, Array]) -> Any:
     """A value as JSON; its arrays go to ``tensors`` by their path. TypeError for what cannot."""
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: packed(_below(path, key), item, tensors) for key, item in value.items()}
+            return {key: packed(below(path, key), item, tensors) for key, item in value.items()}
         return {"$dict": packed(path, [list(pair) for pair in value.items()], tensors)}
     if isinstance(value, (list, tuple)):
-        items = [packed(_below(path, k), item, tensors) for k, item in enumerate(value)]
+        items = [packed(below(path, k), item, tensors) for k, item in enumerate(value)]
         return {"$tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, np.ndarray) or is_foreign(value):
         tensors[path] = dense(path, value if isinstance(value, np.ndarray) else as_view(path, value))
@@ -87,6 +87,6 @@ def as_json(where: str, value: Any, depth: int = DEPTH) -> Any:
     return value
 
 
-def _below(path: str, key: Any) -> str:
+def below(path: str, key: Any) -> str:
     """The path of an item; a slash in a key is escaped, as in a JSON pointer, so that no two meet."""
     return f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}"
