@@ -206,11 +206,11 @@ def own(names):
     return {name.split(".")[1] for name in names if name.startswith(".")}
 
 
-@pytest.mark.parametrize("name", ["_signals", "_suggest", "_rule", "elementary"])
+@pytest.mark.parametrize("name", ["_signals", "_suggest", "_rule", "elementary", "words"])
 def test_the_ground_floor_is_the_standard_library(name):
     """A rule is plain Python until somebody asks for ufuncs of it: the one import in a function."""
     assert standard(imported(name))
-    assert own(imported(name)) == (set() if name in ("_signals", "_suggest") else {"_suggest"})
+    assert own(imported(name)) == ({"_suggest"} if name in ("_rule", "elementary") else set())
     assert standard(imported(name, nested=True))
     assert own(imported(name, nested=True)) == ({"_engine"} if name == "_rule" else set())
 
@@ -218,13 +218,14 @@ def test_the_ground_floor_is_the_standard_library(name):
 def test_rules_are_maths():
     """math, the decorator, the elementary functions, each other."""
     names = imported("rules") | imported("rules", nested=True)
-    assert {name for name in names if not name.startswith(".rules.")} <= {"math", "._rule", ".elementary"}
+    outside = {name for name in names if not name.startswith(".rules.")}
+    assert outside <= {"math", "._rule", ".elementary", ".words"}
 
 
 def test_the_engine_knows_no_rule():
-    """It imports itself, rules' schema, elementary functions, deferred signals and words of errors."""
+    """It imports itself, rules' schema, elementary functions, words, deferred signals and words of errors."""
     names = imported("_engine") | imported("_engine", nested=True)
-    assert own(names) <= {"_engine", "_rule", "_signals", "_suggest", "elementary"}
+    assert own(names) <= {"_engine", "_rule", "_signals", "_suggest", "elementary", "words"}
     assert not {name for name in names if name.startswith(".rules")}
 
 

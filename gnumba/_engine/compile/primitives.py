@@ -1,4 +1,4 @@
-"""The primitives of elementary.py as LLVM instructions.
+"""The primitives of elementary.py and words.py as LLVM instructions.
 
 `specialize` puts `INTRINSICS[f]` where a rule calls `f`. They are `numba.extending` intrinsics,
 which numba-cuda compiles too, and take arguments of one float type only: nothing widens or narrows
@@ -11,7 +11,7 @@ import struct
 from llvmlite import ir
 from numba import types
 
-from ... import elementary
+from ... import elementary, words
 from .intrinsics import intrinsic
 from .numba_private import TypingError
 
@@ -122,7 +122,60 @@ def where(typing, condition, a, b):
     return t(types.boolean, t, t), codegen
 
 
-INTRINSICS = {
+# Of words: whatever integers are given, they are cut to 32 bits, and sums stay there.
+
+WORD, HALF = ir.IntType(32), ir.IntType(16)
+
+
+def conversion(result, given, emit):
+    """An intrinsic from a word or a float32 to the other."""
+
+    @intrinsic
+    def convert(typing, x):
+        return result(given), lambda context, builder, signature, args: emit(builder, args[0])
+
+    return convert
+
+
+def emit_half_bits(builder, x):
+    """F16C's conversion where there is one, LLVM's function elsewhere."""
+    return builder.zext(builder.bitcast(builder.fptrunc(x, ir.HalfType()), HALF), WORD)
+
+
+def emit_half_real(builder, word):
+    return builder.fpext(builder.bitcast(builder.trunc(word, HALF), ir.HalfType()), ir.FloatType())
+
+
+def operation(name):
+    """One of LLVM's on two words."""
+
+    @intrinsic
+    def operate(typing, a, b):
+        return types.uint32(types.uint32, types.uint32), lambda _, builder, signature, args: getattr(
+            builder, name
+        )(*args)
+
+    return operate
+
+
+OF_WORDS = {
+    words.bits: conversion(types.uint32, types.float32, lambda builder, x: builder.bitcast(x, WORD)),
+    words.real: conversion(
+        types.float32, types.uint32, lambda builder, x: builder.bitcast(x, ir.FloatType())
+    ),
+    words.half_bits: conversion(types.uint32, types.float32, emit_half_bits),
+    words.half_real: conversion(types.float32, types.uint32, emit_half_real),
+    words.add: operation("add"),
+    words.sub: operation("sub"),
+    words.mul: operation("mul"),
+    words.band: operation("and_"),
+    words.bor: operation("or_"),
+    words.bxor: operation("xor"),
+    words.shl: operation("shl"),
+    words.shr: operation("lshr"),
+}
+
+INTRINSICS = OF_WORDS | {
     elementary.fma: fma,
     elementary.horner: horner,
     elementary.pow2: pow2,
