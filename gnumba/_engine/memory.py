@@ -98,7 +98,7 @@ def storer(storages: Storages, columns: tuple[int, ...]) -> Any:
 def keeper(room: int) -> Any:
     """An intrinsic ``keep(address, i, values)``: each of float64 numbers in its row of scratch memory.
 
-    LLVM is told that no column is there, else it would compare too many addresses to use SIMD.
+    LLVM is told that no column is there, and need not compare many addresses to use SIMD.
     """
 
     @intrinsic
