@@ -103,7 +103,7 @@ def test_tensors_are_stepped_by_their_own_library(dtype, rng, monkeypatch):
     """In place, whether they require grad or not, in inference mode too; autograd is told of the write."""
     torch = pytest.importorskip("torch")
     calls, matmul = [], torch.matmul
-    monkeypatch.setattr(torch, "matmul", lambda *pair, out: calls.append(pair) or matmul(*pair, out=out))
+    monkeypatch.setattr(torch, "matmul", lambda *pair: calls.append(pair) or matmul(*pair))
     start, steps = matrices(dtype, rng), [matrices(dtype, rng) for _ in range(3)]
     params = {name: torch.nn.Parameter(torch.tensor(p)) for name, p in start.items()}
     versions = [p._version for p in params.values()]
@@ -123,7 +123,7 @@ def test_tensors_are_stepped_by_their_own_library(dtype, rng, monkeypatch):
 def test_one_product_for_all_of_a_shape(rng, monkeypatch):
     """Three a round and shape."""
     shapes, matmul = [], np.matmul
-    monkeypatch.setattr(np, "matmul", lambda a, b, out: shapes.append(a.shape) or matmul(a, b, out))
+    monkeypatch.setattr(np, "matmul", lambda a, b: shapes.append(a.shape) or matmul(a, b))
     params = [rng.standard_normal(shape) for shape in [(2, 3), (3, 2), (2, 3), (2, 3)]]
     gn.Muon(params, ns_steps=2).step([p.copy() for p in params])
     assert sorted(map(len, {id(s): s for s in shapes}.values())) == [3] * 12
@@ -134,7 +134,7 @@ def test_one_product_for_all_of_a_shape(rng, monkeypatch):
 def test_no_product_without_a_gradient(rng, monkeypatch):
     """Of its shape, or alone."""
     sizes, matmul = [], np.matmul
-    monkeypatch.setattr(np, "matmul", lambda a, b, out: sizes.append(len(a)) or matmul(a, b, out))
+    monkeypatch.setattr(np, "matmul", lambda a, b: sizes.append(len(a)) or matmul(a, b))
     params = [rng.standard_normal(shape) for shape in [(2, 3), (3, 2), (2, 3), (2, 3)]]
     gn.Muon(params, ns_steps=1).step([params[0].copy(), None, None, params[3].copy()])
     assert sizes == [2] * 3
@@ -260,11 +260,11 @@ def test_a_product_that_fails_changes_nothing(at, rng, monkeypatch):
     optimizer.step(gradients)
     before, twin, matmul, left = copy.deepcopy(params), copy.deepcopy(optimizer), np.matmul, [at]
 
-    def failing(*pair, out):
+    def failing(*pair):
         left[0] -= 1
         if not left[0]:
             raise KeyboardInterrupt
-        return matmul(*pair, out)
+        return matmul(*pair)
 
     with monkeypatch.context() as patched:
         patched.setattr(np, "matmul", failing)

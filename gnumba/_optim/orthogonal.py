@@ -178,30 +178,20 @@ def orthogonalize(matrices: Sequence[Any], steps: int, library: Any) -> None:
     with _undisturbed(matrices[0], library):
         wide = [x.T if rows > columns else x for x in matrices]
         many = library.stack(wide) if len(wide) > 1 else wide[0][None]
-        made = newton_schulz(many, steps, library)
-        made *= math.sqrt(max(1.0, rows / columns))
+        made = newton_schulz(many, steps, library) * math.sqrt(max(1.0, rows / columns))
         for x, values in zip(wide, made, strict=True):
             x[...] = values
 
 
 def newton_schulz(x: Any, steps: int, library: Any) -> Any:
-    """Matrices (k, r, c), r ≤ c, with their singular values taken near 1 by a quintic iteration.
-
-    Products go to the same memory in each iteration; NumPy computes half of one by the own transpose.
-    """
+    """Matrices (k, r, c), r ≤ c, with their singular values taken near 1 by a quintic iteration."""
     a, b, c = QUINTIC
     largest = library.clip(library.amax(abs(x), axis=(1, 2), keepdims=True), 1e-30, None)
     x = x / largest  # so that no square overflows, or is lost
-    x /= library.clip(library.sqrt((x * x).sum(axis=(1, 2), keepdims=True)), EPS / largest, None)
-    gram = polynomial = other = None
+    x = x / library.clip(library.sqrt((x * x).sum(axis=(1, 2), keepdims=True)), EPS / largest, None)
     for _ in range(steps):
-        gram = library.matmul(x, x.swapaxes(1, 2), out=gram)
-        polynomial = library.matmul(gram, gram.swapaxes(1, 2), out=polynomial)
-        polynomial *= c
-        gram *= b
-        polynomial += gram
-        polynomial.reshape(len(x), -1)[:, :: x.shape[1] + 1] += a  # the diagonal
-        x, other = library.matmul(polynomial, x, out=other), x
+        gram = library.matmul(x, x.swapaxes(1, 2))
+        x = a * x + library.matmul(b * gram + c * library.matmul(gram, gram), x)
     return x
 
 
