@@ -121,7 +121,7 @@ def test_all_of_gnumba_is_measured():
 
 
 def test_numpy_has_a_row_for_everything():
-    """What is new in gnumba is compared with what a NumPy user writes; Muon has no model here."""
+    """A new thing is compared with what a NumPy user writes; Muon has no model here."""
     numpy = CONTENDERS["NumPy"]
     missing = {
         "STEPS": set(contenders.OPTIMIZERS) - set(numpy.optimizers),

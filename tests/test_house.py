@@ -114,9 +114,10 @@ def test_benchmarks_name_the_same():
     common = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(common)
     assert set(common.OPTIMIZERS) == {case.make.__name__ for case in OPTIMIZERS}
-    assert set(common.ACTIVATIONS) - {"swish"} == {case.act.name for case in ACTIVATIONS}
+    assert set(common.ACTIVATIONS) == {case.act.name for case in (*ACTIVATIONS, *GATED)}
     assert set(contenders.OPTIMIZERS) == set(common.OPTIMIZERS)
-    assert set(contenders.ACTIVATIONS) == set(common.ACTIVATIONS)
+    assert set(contenders.ACTIVATIONS) == set(common.ACTIVATIONS) | set(common.ALONG_ROWS)
+    assert set(contenders.LOSSES) == set(common.LOSSES)
     assert common.MODELS.items() <= contenders.MODELS.items()
 
 

@@ -99,7 +99,7 @@ def normal(shape: tuple[int, ...], seed: int) -> Array:
 
 
 def inputs_of(name: str, on: str) -> tuple[Array, ...]:
-    """What an activation is given: one array, or a gated one two."""
+    """Arrays that an activation is of: one, or two of a gated one."""
     count = 1 if name in ALONG_ROWS else len(ACTIVATIONS[name]._kernel.reads)
     return tuple(normal(shape_of(on), seed) for seed in range(1, count + 1))
 
