@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("numba", "numpy")
 PYTHONS = ("python3.12", "python3.13")
-SUITE = ["-n", "auto", "--dist", "loadfile"]
+SUITE = ["-n", "auto", "--dist", "worksteal"]
 
 
 def rows():
