@@ -471,12 +471,6 @@ GATED = [
 ]
 
 
-# Each dtype and each target, where a test is of neither: a kernel takes a second to compile.
-DTYPE_AND_TARGET = pytest.mark.parametrize(
-    ("dtype", "target"), [(np.dtype("float32"), "cpu"), (np.dtype("float64"), "parallel")], ids=str
-)
-
-
 def one_each(cases, key):
     """The first case of each kind."""
     return list({key(case): case for case in reversed(cases)}.values())[::-1]

@@ -18,6 +18,28 @@ def small_collections():
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """A test of each dtype and each target takes them together: a kernel takes a second to compile.
+
+    All of them, where that is what is tested: `cases.on_each_target`.
+    """
+    given = [name for mark in metafunc.definition.iter_markers("parametrize") for name in names_of(mark)]
+    if {"dtype", "target"} <= set(metafunc.fixturenames) - set(given):
+        metafunc.definition.add_marker(DTYPE_AND_TARGET)
+
+
+DTYPE_AND_TARGET = pytest.mark.parametrize(
+    ("dtype", "target"), [(np.dtype("float32"), "cpu"), (np.dtype("float64"), "parallel")], ids=str
+)
+
+
+def names_of(parametrized):
+    """The arguments that a mark gives."""
+    names = parametrized.args[0]
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+
+
 @pytest.fixture
 def rng():
     """Generator with one seed for every test and every run."""

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 import reference
-from cases import ACTIVATIONS, DTYPE_AND_TARGET, on_each_target, one_an_activation, one_an_activation_shape
+from cases import ACTIVATIONS, on_each_target, one_an_activation, one_an_activation_shape
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 from without_numba import needs
 
@@ -225,7 +225,6 @@ def test_backward_at_0_is_the_slope_on_the_left(case):
 
 
 @pytest.mark.parametrize("shape", layouts.SHAPES.values(), ids=layouts.SHAPES.keys())
-@DTYPE_AND_TARGET
 def test_any_shape(shape, dtype, target, rng):
     """From no element on."""
     x, dy = (near_arguments(rng, shape, dtype) for _ in range(2))

@@ -10,7 +10,6 @@ import numba
 import numpy as np
 import pytest
 import reference
-from cases import DTYPE_AND_TARGET
 from judge import assert_close, assert_same_bits, computed_in_double
 from test_errors import assert_refused, f32, f64, masked, read_only, swapped
 from without_numba import needs
@@ -78,7 +77,6 @@ def test_rule_is_plain_python_with_the_same_bits(act, rng):
 
 @pytest.mark.parametrize("shape", [*layouts.SHAPES.values(), (3, 5, 7)], ids=str)
 @EACH
-@DTYPE_AND_TARGET
 def test_follows_its_formula(act, shape, dtype, target, rng):
     """By position in C order, on any size."""
     x = np.asarray(rng.standard_normal(shape), dtype)

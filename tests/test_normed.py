@@ -7,7 +7,6 @@ import re
 import layouts
 import numpy as np
 import pytest
-from cases import DTYPE_AND_TARGET
 from judge import assert_close, assert_same_bits
 from models import assert_equal_models, copies, gradients_of, model
 from numba import types
@@ -50,7 +49,6 @@ def naive(p, gradients, lr, beta, weight_decay):
     return p, m
 
 
-@DTYPE_AND_TARGET
 def test_like_the_formula(dtype, target, rng):
     """Many sizes, None in turns, steps that become fast."""
     shapes = {"w": (50, 401), "b": (3,), "scale": (), "none": (0, 2), "block": (4096,), "more": (4097, 2)}
@@ -68,7 +66,6 @@ def test_like_the_formula(dtype, target, rng):
         assert_close(optimizer.state_dict()["state"][name]["m"], m, dtype, scale=4.0, what=name)
 
 
-@DTYPE_AND_TARGET
 @pytest.mark.parametrize("size", [0, 1, 17, 4095, 4096, 100_001])
 def test_norms_are_global_norms(size, dtype, target, rng):
     """Bit for bit, for any number of threads, beside other rows."""

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from cases import DTYPE_AND_TARGET
 from judge import assert_close, assert_same_bits, computed_in_double, computed_in_vectors
 from models import assert_equal_states
 
@@ -28,7 +27,6 @@ def naive_signed_mean(p, gradients, lr, beta1, beta2):
     return p, m
 
 
-@DTYPE_AND_TARGET
 def test_users_rule(dtype, target, rng):
     """A full optimizer from a function."""
     p = rng.standard_normal((20, 30)).astype(dtype)
@@ -74,7 +72,6 @@ def scaled(p, g, scale, seen, /, lr):
     return p - lr * scale * g, scale * 0.5, seen + 1.0
 
 
-@DTYPE_AND_TARGET
 def test_initial_state(dtype, target):
     """As the decorator says, in float32 and float64, strided too."""
     for p in (np.zeros(40, dtype), np.zeros((6, 8), dtype)[::2, ::2]):

@@ -394,9 +394,7 @@ def test_norms_of_iterators_and_named_tuples():
 # The moving average of parameters.
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("warmup", [False, True])
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
 def test_ema_is_its_formula(dtype, warmup, target):
     """a ← δa + (1 − δ)θ, over nested arrays, one of them with gaps."""
     first, second, third, fourth = (x.astype(dtype) for x in arrays())

@@ -58,8 +58,6 @@ def test_lookahead_against_optax():
     assert opt.t == 8
 
 
-@pytest.mark.parametrize("target", ["cpu", "parallel"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_lookahead_is_its_formula(dtype, target):
     """Nested arrays, one with gaps, one without a gradient at times, a schedule for α."""
     whole = np.zeros((6, 8), dtype)
