@@ -22,7 +22,28 @@ from gnumba._engine.storage import OF_DTYPE, alike
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
-FUNCTIONS = [pytest.param(function, id=name) for name, function in cases.FUNCTIONS.items()]
+ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
+# A backward pass computes the derivative, and more.
+FUNCTIONS = {name: made for name, made in cases.FUNCTIONS.items() if not name.endswith("_derivative")}
+
+
+def in_turns(first, of_a_shape):
+    """Parameters ``function`` and ``arch``, one in turn; for one of each kernel's shape these.
+
+    What is computed, and in how many bytes at a time, is the same on all; registers are not.
+    """
+    turns = {name: [ARCHITECTURES[(first + k) % 3]] for k, name in enumerate(FUNCTIONS)}
+    turns |= dict.fromkeys(cases.SHAPED, of_a_shape)
+    return pytest.mark.parametrize(
+        ("function", "arch"),
+        [
+            pytest.param(cases.FUNCTIONS[name], a, id=f"{name}-{a}")
+            for name, archs in turns.items()
+            for a in archs
+        ],
+    )
+
+
 SUMS = (
     *(sums.squares, sums.strided_squares, sums.overflow, sums.strided_overflow),
     *(sums.total, sums.gathered, sums.along, sums.rounded),
@@ -31,13 +52,18 @@ LINEAR = ("sgd", "heavy_ball", "nesterov", "momentum", "relu", "leaky_relu", "pr
 DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "MUFU.RCP64H", "MUFU.RSQ64H")
 
 
+def used(body, arch):
+    """Registers a thread, bytes of stack."""
+    usage = device.disassembled(device.cubin(body, arch).code, "-res-usage")
+    registers, stack = re.findall(r"REG:(\d+) STACK:(\d+)", usage)[-1]
+    return int(registers), int(stack)
+
+
 def shown(body, arch):
     """Counts of instructions, registers, stack."""
-    code = device.cubin(body, arch).code
-    sass, usage = device.disassembled(code, "-sass"), device.disassembled(code, "-res-usage")
+    sass = device.disassembled(device.cubin(body, arch).code, "-sass")
     found = re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\d+ )?([A-Z][A-Z0-9_.]*)", sass)
-    registers, stack = re.findall(r"REG:(\d+) STACK:(\d+)", usage)[-1]
-    return collections.Counter(found), int(registers), int(stack)
+    return collections.Counter(found), *used(body, arch)
 
 
 def kernel_of(function, dtype):
@@ -51,8 +77,7 @@ def computed_in_double(counts):
     return {name: n for name, n in counts.items() if name.startswith(DOUBLE)}
 
 
-@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
-@pytest.mark.parametrize("function", FUNCTIONS)
+@in_turns(0, ARCHITECTURES)
 def test_steps_and_activations_are_as_they_should_be(function, arch):
     """16 bytes at a time, nothing in float64, nothing spilled."""
     counts, registers, stack = shown(kernel_of(function, FLOAT32), arch)
@@ -63,21 +88,27 @@ def test_steps_and_activations_are_as_they_should_be(function, arch):
     assert registers < 96
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_float64_kernels_spill_nothing(function):
-    counts, registers, stack = shown(kernel_of(function, FLOAT64), "sm_90")
-    assert any(name.startswith("LDG.E.128") for name in counts)
+@in_turns(1, ["sm_90"])
+def test_float64_kernels_spill_nothing(function, arch):
+    registers, stack = used(kernel_of(function, FLOAT64), arch)
     assert stack == 0
     assert registers <= 128
 
 
-@pytest.mark.parametrize("name", [name for name in cases.FUNCTIONS if name.partition("-")[0] in LINEAR])
+@pytest.mark.parametrize("function", cases.SHAPED.values(), ids=cases.SHAPED.keys())
+def test_float64_kernels_take_16_bytes_at_a_time(function):
+    counts, _, _ = shown(kernel_of(function, FLOAT64), "sm_90")
+    assert any(name.startswith("LDG.E.128") for name in counts)
+    assert any(name.startswith("STG.E.128") for name in counts)
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name.partition("-")[0] in LINEAR])
 def test_nothing_is_contracted(name):
     """A rule's products and sums are rounded separately, as on a CPU."""
     function = cases.FUNCTIONS[name]
-    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT32)), "sm_90")
+    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT32)), "sm_75")
     assert not any(each.startswith("FFMA") for each in counts)
-    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT64)), "sm_90")
+    counts, _, _ = shown(grid.sweep(function, alike(function, FLOAT64)), "sm_75")
     assert not any(each.startswith("DFMA") for each in counts)
 
 
@@ -107,7 +138,7 @@ def test_an_fma_is_one():
     ],
 )
 def test_sums_and_walks_spill_nothing(body):
-    _, registers, stack = shown(body, "sm_90")
+    registers, stack = used(body, "sm_90")
     assert stack == 0
     assert registers <= 128
 

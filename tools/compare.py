@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ONE_CORE = "track_over_numpy.*('cpu'|'default', (1000|'4 arrays))"
+ONE_CORE = r"track_over_numpy.*('cpu'|'default', (1000\b|'4 arrays))"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -107,7 +107,8 @@ def quotients(base, head, benches, rounds):
     found = {}
     for k in range(rounds):
         print(f"round {k + 1} of {rounds}", flush=True)
-        before, after = (measured(tree, benches) for tree in (base, head))
+        before = measured(base, benches)
+        after = measured(head, [f"^{re.escape(name)}$" for name in before])
         for name in before.keys() & after.keys():
             found.setdefault(name, []).append(after[name] / before[name])
     if not found:
