@@ -31,7 +31,7 @@ from .compile.kernel import (
     loop_compiled,
 )
 from .compile.specialize import OPTIONS
-from .fold import folded
+from .fold import SUMMED, folded
 from .lines import runs
 from .memory import cast, moved, row, stay_apart
 from .objects import C_ORDER, DATA, DENSE, FLAGS, WRITEABLE, half, items, same_kind, same_layout, size, words
@@ -184,7 +184,7 @@ def _flat_summed(function: Elementwise, storages: Storages) -> Kernel:
         n, at = size(arrays[0]), words(arrays, DATA)
         if n * weight >= below:
             return TOO_LARGE, 0.0
-        blocks = -(-n // BLOCK)
+        blocks = -(-n // SUMMED)
         sums = np.empty(blocks)
         for block in range(blocks):
             sums[block] = block_sum(at, block, n, scalars)
@@ -200,7 +200,7 @@ def _shared_flat_summed(function: Elementwise, storages: Storages) -> Kernel:
     def flat_summed(held, shares, scalars):
         arrays = items(held, columns)
         n, at = size(arrays[0]), words(arrays, DATA)
-        blocks = -(-n // BLOCK)
+        blocks = -(-n // SUMMED)
         sums = np.empty(blocks)
         for share in prange(shares):
             for block in range(blocks * share // shares, blocks * (share + 1) // shares):
@@ -218,15 +218,12 @@ def _block_sum(function: Elementwise, storages: Storages) -> Kernel:
     @numba.njit(**OPTIONS)
     @own_symbol
     def block_sum(at, block, n, scalars):
-        values = np.empty(BLOCK, kind)
-        lo, hi, address = block * BLOCK, min(n, (block + 1) * BLOCK), values.ctypes.data
+        values = np.empty(SUMMED, kind)
+        lo, hi, address = block * SUMMED, min(n, (block + 1) * SUMMED), values.ctypes.data
         span((*at, address - lo * itemsize), lo, hi, scalars)
         return total(address, hi - lo, values)
 
     return block_sum
-
-
-BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
 
 
 @functools.cache
@@ -235,9 +232,9 @@ def summing(storage: Storage) -> Kernel:
     total, itemsize = _total(storage), storage.itemsize
 
     def summing(address, n):
-        sums = np.empty(-(-n // BLOCK))
+        sums = np.empty(-(-n // SUMMED))
         for block in range(sums.size):
-            sums[block] = total(address + block * BLOCK * itemsize, min(BLOCK, n - block * BLOCK), None)
+            sums[block] = total(address + block * SUMMED * itemsize, min(SUMMED, n - block * SUMMED), None)
         return folded(sums, sums.size)
 
     return compiled(summing, (types.int64, types.int64))
@@ -256,7 +253,7 @@ def _total(storage: Storage) -> Kernel:
     @own_symbol
     def total(address, n, held):
         stay_apart()
-        sums = np.empty(BLOCK)
+        sums = np.empty(SUMMED)
         for i in range(n):
             sums[i] = load((address,), i)[0]
         return folded(sums, n)

@@ -13,11 +13,10 @@ from numba import prange, types
 
 from . import targets, threads
 from .compile.cache import own_symbol
-from .compile.kernel import INT64_TABLE, Kernel, accessors, compilable, compiled
-from .compile.primitives import fma
+from .compile.kernel import INT64_TABLE, Kernel, compilable, compiled, number_of
 from .compile.specialize import OPTIONS, inlined
 from .factor import SMALL, largest_float
-from .fold import folded
+from .fold import SCALES, folded, four_squares, root
 from .lines import by_lines, runs
 from .memory import keeper, loader, moved, stay_apart, storer
 from .storage import Storage, Storages, computed, plain, storage_of
@@ -54,14 +53,13 @@ def is_finite(x: Array, scale: float) -> bool:
 
 
 def _norm(table: Table, column: int) -> float:
-    total = _sum_of_squares(table, column, 1.0)
-    if table.computed == np.float32 or SMALL <= total < math.inf:  # no square of a float32 leaves float64
-        return math.sqrt(total)
-    top = max(map(largest, table.column(column)), key=lambda x: (math.isnan(x), x), default=0.0)
-    if top == 0.0 or not math.isfinite(top):
-        return top
-    scale = math.ldexp(1.0, min(-math.frexp(top)[1], 1023))
-    return math.sqrt(_sum_of_squares(table, column, scale)) / scale
+    plain = _sum_of_squares(table, column, SCALES[0])
+    if table.computed == np.float32:  # no square of one leaves float64
+        return math.sqrt(plain)
+    smaller = _sum_of_squares(table, column, SCALES[1]) if plain == math.inf else 0.0
+    larger = _sum_of_squares(table, column, SCALES[2]) if plain < SMALL else 0.0
+    found: float = root.py_func(plain, smaller, larger)
+    return found
 
 
 def _sum_of_squares(table: Table, column: int, scale: float) -> float:
@@ -69,8 +67,10 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     storage = table.storages[column]
     target = targets.target_for(table.size * storage.itemsize)
     shares = threads.shares(target)
-    kernel = _squares(storage, target, scale != 1.0)
-    total: float = kernel(table.addresses, column, table.blocks, shares, scale)
+    total = 0.0
+    if len(table.strided) < len(table.rows):
+        kernel = _squares(storage, target, scale != 1.0)
+        total += kernel(table.addresses, column, table.blocks, shares, scale)
     for arrays in table.strided.values():
         kernel = _strided_squares(storage, target, scale != 1.0)
         x = arrays[column]
@@ -155,12 +155,12 @@ def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
 @functools.cache
 def block_squares(storage: Storage, scaled: bool) -> Kernel:
     """``of_block(address, n, scale, held)`` of at most a block of dense elements: see `squares_of`."""
-    load, _ = accessors(storage)
+    number = number_of(storage)
 
     @numba.njit(**inlined())
     @own_symbol
     def element(at, i, scale):
-        x = np.float64(load(at, i)[0])
+        x = number(at, i)
         return x * scale if scaled else x
 
     squares = squares_of([element])
@@ -209,12 +209,12 @@ def squares_of(values: Sequence[Kernel]) -> Kernel:
 
 
 def _four(value: Kernel) -> Kernel:
+    squares = four_squares(value)
+
     @numba.njit(**inlined())
     @own_symbol
     def four(at, i, part, constants):
-        a, b = value(at, i, constants), value(at, i + part, constants)
-        c, d = value(at, i + 2 * part, constants), value(at, i + 3 * part, constants)
-        return (fma(a, a, b * b) + fma(c, c, d * d),)
+        return (squares(at, i, part, constants),)
 
     return four
 

@@ -11,13 +11,12 @@ import numpy as np
 from numba import types
 
 from .._rule import Elementwise
-from . import host
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, accessors, columns_of, like_scalars, scalar_of
+from .compile.kernel import Kernel, accessors, columns_of, like_scalars, number_of, scalar_of
 from .compile.primitives import fma
 from .compile.specialize import OPTIONS
 from .factor import BOUNDS, FACTORS, FINITE, GO, NORM, functions, largest_float
-from .fold import SCALES, root
+from .fold import SCALES, SUMMED, fold_global, fold_shared, four_squares, root
 from .grid import WHOLE, Body, approve, scalars_type
 from .lanes import barrier, clear, first, held, hold, shared, ticket
 from .lines import at_index
@@ -27,7 +26,6 @@ from .table import BLOCK
 
 REAL = types.float64
 PER_SLOT = len(SCALES)
-SUMMED = host.BLOCK
 PARTS = 256
 _factor, _split = functions(lambda function: numba.njit(own_symbol(function), **OPTIONS))
 (FACTORS32, FACTORS64), (BOUND32, BOUND64) = FACTORS.values(), BOUNDS.values()
@@ -44,7 +42,7 @@ def squares(storage: Storage) -> Body:
     piece; ``counter`` is 0 before and after. The sums, at each of `SCALES`, go to ``totals`` at ``slot``;
     `_finish` says what the last slot's launch writes to ``control``.
     """
-    block_sums, dense = block_squares(_dense(storage), storage.computed), fold_slot(storage.computed)
+    block_sums, fold_all = block_squares(number_of(storage), storage.computed), fold_slot(storage.computed)
 
     def squares(
         block, blocks, rank, size, table, columns, column, pieces, count,
@@ -56,7 +54,7 @@ def squares(storage: Storage) -> Body:
             at = get(np.int64, table, k * columns + column)
             block_sums((at,), lo, hi if at != 0 else lo, values, sums, b, count, rank, size)
         if _is_last(counter, blocks, values, rank):
-            dense(sums, count, totals, slot, rank, size)
+            fold_all(sums, count, totals, slot, rank, size)
             if rank == 0 and slot == slots - 1:
                 _finish(totals, slots, control, scale, limit, skip)
 
@@ -136,10 +134,10 @@ def total(storage: Storage) -> Body:
             lo, hi = b * SUMMED, min(length, (b + 1) * SUMMED)
             for i in range(lo + rank, hi, size):
                 hold(values, i - lo, np.float64(load((address,), i)[0]))
-            _fold(values, hi - lo, rank, size)
+            fold_shared(values, hi - lo, rank, size)
             _keep(values, sums, b, rank)
         if _is_last(counter, blocks, values, rank):
-            _fold_global(sums, count, result, 0, rank, size)
+            _fold_all(sums, count, result, 0, rank, size)
 
     return Body(f"total_{storage.name}", total, (WHOLE,) * 5)
 
@@ -163,10 +161,10 @@ def summed(function: Elementwise, storages: Storages) -> Body:
                 outputs = scalar(*load(addresses, i), *constants)
                 store(addresses, i, first(outputs, stored))
                 hold(values, i - lo, np.float64(outputs[-1]))
-            _fold(values, hi - lo, rank, size)
+            fold_shared(values, hi - lo, rank, size)
             _keep(values, sums, b, rank)
         if _is_last(counter, blocks, values, rank):
-            _fold_global(sums, count, result, 0, rank, size)
+            _fold_all(sums, count, result, 0, rank, size)
 
     return Body(
         f"{function.name}_summed_{names_of(storages)}",
@@ -217,7 +215,7 @@ def along(storage: Storage) -> Body:
                 for i in range(part, length, PARTS):
                     total += np.float64(load(at_index(start, over, over_axes, i), 0)[0])
                 hold(values, part, total)
-            _fold(values, PARTS, rank, size)
+            fold_shared(values, PARTS, rank, size)
             if rank == 0:
                 store((out,), r, held(values, 0))
 
@@ -237,18 +235,6 @@ def rounded(storage: Storage) -> Body:
 
 
 # A block's elements.
-
-
-def _dense(storage: Storage) -> Kernel:
-    """``element(place, i)`` of dense memory: place is (address,)."""
-    load, _ = accessors(storage)
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def element(place, i):
-        return np.float64(load(place, i)[0])
-
-    return element
 
 
 @numba.njit(**OPTIONS)
@@ -281,10 +267,10 @@ def _squared(element: Kernel) -> Kernel:
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def four(place, i, part, scale):
-        a, b = element(place, i) * scale, element(place, i + part) * scale
-        c, d = element(place, i + 2 * part) * scale, element(place, i + 3 * part) * scale
-        return fma(a, a, b * b) + fma(c, c, d * d)
+    def value(place, i, scale):
+        return element(place, i) * scale
+
+    four = four_squares(value)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -295,9 +281,11 @@ def _squared(element: Kernel) -> Kernel:
             high = four(place, lo + i + 8 * part, part, scale) + four(place, lo + i + 12 * part, part, scale)
             hold(values, i, low + high)
         for i in range(16 * part + rank, n, size):
-            x = element(place, lo + i) * scale
+            x = value(place, lo + i, scale)
             hold(values, i - 15 * part, x * x)
-        _fold(values, n - 15 * part, rank, size)
+        if n == 0 and rank == 0:
+            hold(values, 0, 0.0)
+        fold_shared(values, n - 15 * part, rank, size)
 
     return squared
 
@@ -307,23 +295,8 @@ def _squared(element: Kernel) -> Kernel:
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def _fold(values, n, rank, size):
-    """The sum of the first n of shared memory, in the first: by pairs, and pairs of these."""
-    if n == 0 and rank == 0:
-        hold(values, 0, 0.0)
-    barrier()
-    while n > 1:
-        half = (n + 1) // 2
-        for i in range(rank, n - half, size):
-            hold(values, i, held(values, i) + held(values, half + i))
-        barrier()
-        n = half
-
-
-@numba.njit(**OPTIONS)
-@own_symbol
 def _keep(values, sums, k, rank):
-    """Store the sum that `_fold` found. No barrier follows: only thread 0 writes to its place."""
+    """Store the sum that `fold_shared` found. No barrier follows: only thread 0 writes to its place."""
     if rank == 0:
         put(np.float64, sums, k, held(values, 0))
 
@@ -343,16 +316,11 @@ def _is_last(counter, blocks, values, rank):
 
 @numba.njit(**OPTIONS)
 @own_symbol
-def _fold_global(sums, n, result, k, rank, size):
-    """Fold n numbers in global memory pairwise into their sum, stored as ``result[k]``."""
-    while n > 1:
-        half = (n + 1) // 2
-        for i in range(rank, n - half, size):
-            put(np.float64, sums, i, get(np.float64, sums, i) + get(np.float64, sums, half + i))
-        barrier()
-        n = half
+def _fold_all(sums, n, result, k, rank, size):
+    """Fold n numbers in global memory into their sum, stored as ``result[k]``."""
+    fold_global(sums, n, rank, size)
     if rank == 0:
-        put(np.float64, result, k, get(np.float64, sums, 0) if n == 1 else 0.0)
+        put(np.float64, result, k, get(np.float64, sums, 0) if n > 0 else 0.0)
 
 
 def fold_slot(dtype: np.dtype[Any]) -> Kernel:
@@ -362,10 +330,10 @@ def fold_slot(dtype: np.dtype[Any]) -> Kernel:
     @numba.njit(**OPTIONS)
     @own_symbol
     def fold(sums, count, totals, slot, rank, size):
-        _fold_global(sums, count, totals, PER_SLOT * slot, rank, size)
+        _fold_all(sums, count, totals, PER_SLOT * slot, rank, size)
         if wide:
-            _fold_global(sums + 8 * count, count, totals, PER_SLOT * slot + 1, rank, size)
-            _fold_global(sums + 16 * count, count, totals, PER_SLOT * slot + 2, rank, size)
+            _fold_all(sums + 8 * count, count, totals, PER_SLOT * slot + 1, rank, size)
+            _fold_all(sums + 16 * count, count, totals, PER_SLOT * slot + 2, rank, size)
         elif rank == 0:  # no square of a float32 leaves float64
             put(np.float64, totals, PER_SLOT * slot + 1, math.inf)
             put(np.float64, totals, PER_SLOT * slot + 2, 0.0)

@@ -174,6 +174,18 @@ def accessors(storage: Storage) -> tuple[Any, Any]:
     return loader(kept, (0,)), storer(kept, (0,))
 
 
+def number_of(storage: Storage) -> Kernel:
+    """``number((address,), i)``: element i of an array, in float64."""
+    load, _ = accessors(storage)
+
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def number(place, i):
+        return np.float64(load(place, i)[0])
+
+    return number
+
+
 def indexer(function: Elementwise) -> Any:
     """An intrinsic that takes the index from a tuple of it if the function has a use for it, else nothing."""
     return pick((0,) if function.indexed else ())

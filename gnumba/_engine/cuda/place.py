@@ -23,6 +23,7 @@ from .. import grid, sums
 from ..arrays import as_view, empty_like, in_kind_of, operand, read_interface, reader, stream_source
 from ..checks import Updated
 from ..factor import CONTROL, FINITE, GO, NORM, ONE
+from ..fold import SUMMED
 from ..lines import by_lines
 from ..place import Call, Care, Verdict, place_of
 from ..storage import storage_of, storages_of
@@ -247,7 +248,7 @@ class Device:
 
     def _total(self, x: DeviceView, result: Any, divisor: float = 1.0) -> None:
         """The sum of dense elements, in the order of memory, over a divisor."""
-        blocks = -(-x.size // sums.SUMMED)
+        blocks = -(-x.size // SUMMED)
         cuda, stream = driver.get(), x.stream
         room = cuda.scratch(self.ordinal, 8 * (blocks + 2), stream)
         with self.joined((x, result), stream), using(orders((x, result)), stream), room as at:
