@@ -62,6 +62,10 @@ def gauss_tail(t):
     return mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
 
 
+def quarter_gauss_tail(t, c):
+    return (t + c) * gauss_tail(t) / 4
+
+
 def gelu_derivative(x):
     """The derivative of xΦ(x), times e^(x²/2), for x <= 0."""
     return gauss_tail(-x) + x / mp.sqrt(2 * mp.pi)
@@ -78,7 +82,7 @@ SILU_MINIMUM = mp.findroot(silu_derivative, -1.278)
 MISH_MINIMUM = mp.findroot(mish_derivative, -1.192)
 GELU_TANH_MINIMUM = mp.findroot(gelu_tanh_derivative, -0.752)
 GELU_MINIMUM = mp.findroot(gelu_derivative, -0.752)
-GAUSS_MIDDLE = {"float64": mp.mpf(5964153172084899) / 2**50, "float32": mp.mpf(1607521) / 2**19}
+GAUSS_MIDDLE = {"float64": mp.mpf(5964153172084899) / 2**50, "float32": mp.mpf(3.40625)}
 ERFC_MIDDLE = {"float64": mp.mpf(4), "float32": mp.mpf(2.5)}
 
 
@@ -88,7 +92,7 @@ def about(zero, derivative):
 
 
 def over_gauss_range(f, dtype):
-    """(f, interval, weight) of a function of t ≥ 0, in u = (t - c)/(t + c) + 1/4, up to underflow."""
+    """(f, interval, weight) of a function of t ≥ 0, in u = 2t/(t + c) - 3/4, up to underflow."""
     c = GAUSS_MIDDLE[dtype]
     last = {"float64": 39.5, "float32": 15.2}[dtype]
 
@@ -100,14 +104,15 @@ def over_gauss_range(f, dtype):
 
 
 def over_erfc_range(f, dtype):
-    """(f, interval, weight) of a function of t ≥ 0.6, in q = 1/(t + c), up to underflow."""
+    """(f, interval, weight) of a function of t ≥ 0.6, in u = (t - c)/(t + c) + 1/4, up to underflow."""
     last = {"float64": 27.5, "float32": 10.5}[dtype]
     c = ERFC_MIDDLE[dtype]
 
-    def of_q(q):
-        return f(1 / q - c, c)
+    def of_u(u):
+        return f(2 * c / (1.25 - u) - c, c)
 
-    return of_q, (1 / (last + c), 1 / (0.599 + c)), lambda q: 1 / of_q(q)
+    first, last = (1.25 - 2 * c / (t + c) for t in (0.599, last))
+    return of_u, (first, last), lambda u: 1 / of_u(u)
 
 
 def erfc_tail(t, c):
@@ -119,6 +124,11 @@ def gelu_slope(t, c):
     return gelu_derivative(-t) / (-t - GELU_MINIMUM)
 
 
+def exp_tail_of_half(r):
+    """exp(-r/2) is 1 - (r + r² times this)/2."""
+    return (-2 * mp.expm1(-r / 2) - r) / r**2
+
+
 # name: function, interval, weight (d result / result for a change in the polynomial), degrees
 FITS = {
     # r from log(3/4) to log(3/2), and a little more for the rounding of x log2(e)
@@ -126,6 +136,13 @@ FITS = {
         exp_tail,
         (-0.28769, 0.40548),
         lambda r: r**2 / abs(mp.expm1(r)),
+        {"float64": 9, "float32": 4},
+    ),
+    # r from -2 log(3/2) to -2 log(3/4)
+    "EXP_TAIL_OF_HALF": (
+        exp_tail_of_half,
+        (-0.81096, 0.57538),
+        lambda r: r**2 / abs(2 * mp.expm1(-r / 2)),
         {"float64": 9, "float32": 4},
     ),
     # s = f / (2 + f), z = s², 1 + f from sqrt(1/2) to sqrt(2)
@@ -168,10 +185,9 @@ FITS = {
         lambda u: u**2 / mp.cos(mp.sqrt(u)),
         {"float64": 5, "float32": 2},
     ),
-    # u = (t - c)/(t + c) + 1/4, about which the polynomial loses little at either end
-    "GAUSS_TAIL": (lambda t, c: (t + c) * gauss_tail(t), over_gauss_range, {"float64": 21, "float32": 10}),
-    "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 9}),
-    # 1/(t + c)
+    # u = 2t/(t + c) - 3/4, about which the polynomial loses little at either end
+    "GAUSS_TAIL": (quarter_gauss_tail, over_gauss_range, {"float64": 21, "float32": 9}),
+    "GELU_SLOPE": (gelu_slope, over_gauss_range, {"float64": 20, "float32": 8}),
     "ERFC_TAIL": (erfc_tail, over_erfc_range, {"float64": 20, "float32": 8}),
     # x - MISH_MINIMUM
     "MISH_NEAR_MINIMUM": (
@@ -237,8 +253,11 @@ def fitted(name, dtype):
     return [f"{c:.{digits}g}" for c in rounded], float(max(map(abs, errors)))
 
 
-def polished(coefficients, errors, points, weights, precision):
-    """Move single coefficients, and pairs of them, to neighbouring floats as long as the error falls."""
+def polished(coefficients, errors, points, weights, precision, most=300):
+    """Move single coefficients, and pairs of them, to neighbouring floats as long as the error falls.
+
+    It may fall for days by less and less: ``most`` moves are made.
+    """
     errors, size = np.array(errors, np.float64), len(coefficients)
     ulps = [2.0 ** (math.frexp(c)[1] - precision) for c in coefficients]
     moves = np.array(
@@ -247,7 +266,7 @@ def polished(coefficients, errors, points, weights, precision):
     steps = [(k, s, j, r) for k in range(size) for s in (-1, 1) for j in range(k) for r in (-1, 0, 1)]
     k, s, j, r = np.array(steps).T
     first, second = s[:, None] * moves[k], r[:, None] * moves[j]
-    while True:
+    for _ in range(most):
         largest, worst = np.abs(errors).max(), np.argsort(np.abs(errors))[-32:]
         # steps that leave no error among the largest as large as it was
         able = np.flatnonzero(
@@ -255,11 +274,12 @@ def polished(coefficients, errors, points, weights, precision):
         )
         tried = np.abs(errors - first[able] - second[able]).max(axis=1)
         if not (tried < largest).any():
-            return coefficients, errors
+            break
         best = able[np.argmin(tried)]
         coefficients[k[best]] += s[best] * ulps[k[best]]
         coefficients[j[best]] += r[best] * ulps[j[best]]
         errors = errors - first[best] - second[best]
+    return coefficients, errors
 
 
 def split(x, dtype):

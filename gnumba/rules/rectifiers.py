@@ -1,7 +1,5 @@
 """Activations that are x, or a multiple, right of 0 or nearly so, each beside its derivative."""
 
-from math import copysign
-
 from ..elementary import (
     FAR,
     clip,
@@ -13,6 +11,7 @@ from ..elementary import (
     fma,
     log1p,
     per_dtype,
+    scaled_one_plus_exp_of_sum,
     where,
 )
 from .sigmoids import hard_tanh_derivative, sigmoid
@@ -141,12 +140,10 @@ def softplus(x, beta=1.0):
 
 def softplus_derivative(x, beta):
     """σ(βx)."""
-    z = beta * x
+    z = -beta * x
     t = clip(z, -FAR, FAR)
-    e, one_plus_e, scale = exp_plus_of_sum(
-        -abs(t), where(t == z, copysign(1.0, -z) * fma(beta, x, -t), 0.0), 1.0
-    )
-    return where(z < 0.0, e / one_plus_e * scale, 1.0 / one_plus_e)
+    d, s = scaled_one_plus_exp_of_sum(t, where(t == z, fma(-beta, x, -t), 0.0))
+    return s / d
 
 
 def log_sigmoid(x):

@@ -73,11 +73,14 @@ def gelu(x):
     """x·Φ(x), Φ the normal distribution function. Hendrycks & Gimpel 2016, arXiv:1606.08415."""
     t = abs(x)
     t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
-    q = t / (t + GAUSS_MIDDLE)  # qP(2q − ¾) hardly depends on q where t is large, nor on its rounding
-    tail = horner(fma(2.0, q, -0.75), GAUSS_TAIL)
+    q = (t + t) / (t + GAUSS_MIDDLE)  # qP(q − ¾) hardly depends on q where t is large, nor on its rounding
+    u = q - 0.75
+    slope = horner(u, GAUSS_TAIL[1:])
+    tail = fma(u, slope, GAUSS_TAIL[0])
     z, p = gauss_roughly(t)
-    y = q * tail
-    y = p * (y + fma(y, z, fma(q, tail, -y)))
+    half = q * tail
+    low = fma(q, fma(u, slope, GAUSS_TAIL[0] - tail), fma(q, tail, -half))
+    y = p * ((half + half) + fma(-half, z, low + low))
     return fma(-GAUSS_SCALE, y, where(x < 0.0, -0.0, x))
 
 
@@ -87,8 +90,8 @@ def gelu_derivative(x):
     t = where(t > GAUSS_IS_ZERO, GAUSS_IS_ZERO, t)
     z, p = gauss_roughly(t)
     d = (-GELU_MINIMUM - t) - GELU_MINIMUM_LOW
-    y = d * horner(fma(2.0, t / (t + GAUSS_MIDDLE), -0.75), GELU_SLOPE) * p
-    y = fma(y, z, y)
+    y = d * horner((t + t) / (t + GAUSS_MIDDLE) - 0.75, GELU_SLOPE) * p
+    y = fma(-0.5 * y, z, y)
     return where(x < 0.0, GAUSS_SCALE * y, fma(-GAUSS_SCALE, y, 1.0))
 
 
