@@ -56,31 +56,64 @@ def test_a_dense_sample(row, dtype):
     assert list(accuracy.failures(row, seen, dtype)) == []
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.monotone], ids=lambda row: row.name)
-def test_neighbours_do_not_descend(row):
+@pytest.mark.parametrize("row", [row for row in ROWS if row.shape[0]], ids=lambda row: row.name)
+def test_neighbours_do_not_turn(row):
     """Around each change of a function's formula or of the range reduction, float32 after float32."""
     edges = np.concatenate([np.log(2.0) * np.arange(-152.0, 129.0), [0.9, 10.0, 20.0, 1e-17]])
     edges = np.concatenate([edges, edges + np.log(1.5), 0.5 * edges, 0.5 * (edges + np.log(1.5))])
     bits = np.concatenate([edges, -edges]).astype(np.float32).view(np.int32)
     x = np.sort((bits[:, None] + np.arange(-200, 200, dtype=np.int32)).view(np.float32), axis=1)
     with np.errstate(all="ignore"):
-        descents = np.diff(row.function(x), axis=1) < 0
-    assert x[:, 1:][descents].tolist() == []
+        wrong = np.diff(row.function(x), axis=1) * row.shape[0] < 0
+    low, high = row.domains[0]
+    assert x[:, 1:][wrong & (x[:, :-1] >= low) & (x[:, 1:] <= high)].tolist() == []
+
+
+def normal(x):
+    """Φ(x)."""
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+def gate(x):
+    """Twice the argument of the tanh in GELU's tanh form."""
+    return mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x**3)
+
+
+def logistic(x):
+    return 1 / (1 + mp.exp(-x))
 
 
 EXACT = {
+    "erf": mp.erf,
+    "erfc": mp.erfc,
     "exp": mp.exp,
     "expm1": mp.expm1,
     "log": lambda x: mp.log(x) if x > 0 else mp.nan,
     "log1p": lambda x: mp.log1p(x) if x > -1 else mp.nan,
     "tanh": mp.tanh,
-    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
-    "silu": lambda x: x / (1 + mp.exp(-x)),
-    "sigmoid_derivative": lambda x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
-    "tanh_derivative": lambda x: 4 * mp.exp(-2 * x) / (1 + mp.exp(-2 * x)) ** 2,
-    "silu_derivative": lambda x: (1 + mp.exp(-x) * (1 + x)) / (1 + mp.exp(-x)) ** 2,
+    "sigmoid": logistic,
+    "silu": lambda x: x * logistic(x),
+    "sigmoid′": lambda x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
+    "tanh′": lambda x: 4 * mp.exp(-2 * x) / (1 + mp.exp(-2 * x)) ** 2,
+    "silu′": lambda x: (1 + mp.exp(-x) * (1 + x)) / (1 + mp.exp(-x)) ** 2,
     "selu": lambda x: SCALE * x if x >= 0 else SCALE * ALPHA * mp.expm1(x),
-    "selu_derivative": lambda x: SCALE if x > 0 else SCALE * ALPHA * mp.exp(x),
+    "selu′": lambda x: SCALE if x > 0 else SCALE * ALPHA * mp.exp(x),
+    "gelu": lambda x: x * normal(x),
+    "gelu′": lambda x: normal(x) + x * mp.npdf(x),
+    "gelu_tanh": lambda x: x * logistic(gate(x)),
+    "gelu_tanh′": lambda x: mp.diff(lambda t: t * logistic(gate(t)), x),
+    "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
+    "mish′": lambda x: mp.diff(lambda t: t * mp.tanh(mp.log1p(mp.exp(t))), x),
+    "softplus 0.75": lambda x: mp.log1p(mp.exp(0.75 * x)) / 0.75,
+    "softplus 0.75′": lambda x: logistic(0.75 * x),
+    "celu 0.75": lambda x: x if x >= 0 else 0.75 * mp.expm1(x / 0.75),
+    "celu 0.75′": lambda x: 1 if x > 0 else mp.exp(x / 0.75),
+    "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "tanh_shrink": lambda x: x - mp.tanh(x),
+    "tanh_shrink′": lambda x: mp.tanh(x) ** 2,
+    "sine": lambda x: mp.sin(30 * x),
+    "sine′": lambda x: 30 * mp.cos(30 * x),
 }
 with mp.workdps(40):
     SCALE, ALPHA = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
@@ -89,17 +122,39 @@ with mp.workdps(40):
 @pytest.mark.skipif(not LONG, reason="long double is no longer than float64 here")
 @pytest.mark.parametrize("name", EXACT)
 def test_references_are_right(name):
-    """The long double formulas against mpmath: 1/100 ulp of float64."""
-    x = accuracy.hard(np.float64, 2, 300)
-    x = x[np.isfinite(x) & (abs(x) < 1000)]
-    with np.errstate(all="ignore"), mp.workprec(400):
-        high, low = accuracy.in_long_double(name, x)
+    """The long double formulas against mpmath: 1/100 ulp of float64, and near derivatives' zeros."""
+    row = next(row for row in ROWS if row.name == name)
+    x = np.concatenate([accuracy.hard(np.float64, 2, 300), MINIMA])
+    x = x[np.isfinite(x) & (abs(x) < 1000) & (abs(x) > 1e-30)]
+    with np.errstate(all="ignore"), mp.workprec(800):
+        high, low = accuracy.in_long_double(row, x)
         exact = [EXACT[name](mp.mpf(float(a))) for a in x]
         for a, rounded, rest, r in zip(x, high, low, exact, strict=True):
             if np.isfinite(rounded) and abs(rounded) > 1e-290:
                 assert abs(mp.mpf(float(rounded)) + mp.mpf(float(rest)) - r) <= abs(r) * mp.mpf(2) ** -59, (
                     float(a)
                 )
+
+
+MINIMA = np.array([-1.2784645427610737, -1.1924312145154952, -0.75179152469356447, -0.75246142207101629])
+
+
+def test_every_function_has_its_rows():
+    """Of the registry: one that is added has its own, or a sentence says which formula there has to be."""
+    names = {row.name for row in ROWS}
+    assert {"erfc", "pow 2.4", "gelu′", "swiglu", "tanh′ from y", "softplus 0.75′"} <= names
+    public = {act.name for act in vars(gn).values() if isinstance(act, gn.Activation)}
+    assert {name for act in public for name in (act, f"{act}′")} <= names
+    added = gn.activation(derivative=lambda x: x)(lambda x: x)
+    with pytest.raises(LookupError, match=r"tools/exact\.py has no <lambda>, the formula of <lambda>"):
+        accuracy.rows([added])
+    exact = accuracy.exact
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "<lambda>", lambda x: x, raising=False)
+        patch.setattr(exact, "<lambda>_derivative", lambda x: x, raising=False)
+        made = accuracy.rows([added])[-2:]
+    assert [row.name for row in made] == ["<lambda>", "<lambda>′"]
+    assert accuracy.measure(made[0], np.float32([1.0, 2.0])).error == 0.0
 
 
 @pytest.mark.parametrize(("name", "first", "last"), TAILS)
@@ -115,11 +170,25 @@ def test_derivatives_where_they_leave_the_normal_numbers(name, first, last):
 
 
 def test_a_wrong_digit_is_seen():
-    """The measure itself: half an ulp, an overflow, a nan, a descent."""
-    row = accuracy.Row("off", lambda x: np.nextafter(x, np.float32(9.0)), "relu", monotone=True)
+    """The measure itself: half an ulp, an overflow, a nan, a step the wrong way, a range that is left."""
+    wrong, relu = np.float32(9.0), accuracy.exact.relu
+    row = accuracy.Row("off", lambda x: np.nextafter(x, wrong), relu)
     x = np.array([1.0, 2.0, 1e-45], np.float32)
     assert accuracy.measure(row, x).error == 1.0
-    row = accuracy.Row("nan", lambda x: np.where(x == 2.0, np.nan, x), "relu", monotone=True)
+    row = accuracy.Row("nan", lambda x: np.where(x == 2.0, np.nan, x), relu)
     assert accuracy.measure(row, x).error == np.inf
-    row = accuracy.Row("steps", lambda x: -x, "relu", monotone=True)
+    row = accuracy.Row("steps", lambda x: -x, relu)
     assert accuracy.measure(row, x[:2], ascending=True).descents == 1
+    row = accuracy.Row("too far", lambda x: np.nextafter(np.tanh(x), wrong), np.tanh)
+    seen = accuracy.measure(row, np.float32([9.0, 10.0]))
+    assert next(accuracy.failures(row, seen, np.float32)).endswith(", 1.0000001192092896]")
+
+
+def test_a_row_knows_its_shape():
+    """Which way a function goes, its extremes, and how far they may be rounded."""
+    of = {row.name: row for row in ROWS}
+    assert [of[name].shape[0] for name in ("tanh", "log", "relu′", "erfc", "silu")] == [1, 1, 1, -1, 0]
+    assert of["sigmoid"].within(np.float32).tolist() == [0.0, 1.0]
+    low, high = of["silu"].within(np.float64)
+    assert abs(low + 0.278464542761073795) < 1e-15
+    assert high == np.inf

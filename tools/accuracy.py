@@ -3,13 +3,14 @@
 `python tools/accuracy.py` tries all 2³² float32 inputs of each and 10⁸ float64 inputs, and prints a
 table in Markdown; `benchmarks/accuracy.md` is one. It fails if a row is worse than its limit.
 
-The references of float32 are the formulas in float64, as gnumba compiles them from its own
-elementary functions; those of float64 are the same formulas in NumPy's long double (64 bits of
-mantissa on x86-64), which the C library computes. So the second half of the table vouches for the
-references of the first. Errors are in units in the last place (ulp) of the result, subnormal results
-included. Beside them: whether a function that should be monotone is, from each input to the next, in
-float32; and the range of its results. nan for a number, or a number for nan, counts as an infinite
-error, and so does an overflow where the exact result has none.
+Rows are of what gnumba exports, so that a new activation has its own; `LIMITS` has those that may not
+err as far as others. float32 is compared with the function itself in float64, and that with the formula
+in long double of `tools/exact.py`: the second half of the table vouches for the first one's references.
+
+Errors are in units in the last place (ulp) of the result, subnormal results included. nan for a number,
+or a number for nan, counts as an infinite error, and so does an overflow where the exact result has none.
+Beside them: whether a function that rises everywhere, or falls, does so from each float32 to the next;
+and the range of its results, which may not leave that of the function.
 """
 
 import argparse
@@ -17,14 +18,17 @@ import contextlib
 import ctypes
 import datetime
 import functools
+import inspect
 import math
 import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 import llvmlite
 import numba
@@ -32,189 +36,209 @@ import numpy as np
 
 import gnumba as gn
 from gnumba import elementary
+from gnumba._nn import activations, gated
+
+sys.path.insert(0, str(Path(__file__).parent))
+import exact
 
 BLOCK = 2**16
-SILU_MINIMUM = -1.2784645427610737, -1.0946994183093437e-16  # where SiLU's derivative is 0, and the rest
-SLOPE, ALPHA = 0.01, 0.25
+ZEROS = np.zeros(BLOCK + 1)
 DTYPES = np.float32, np.float64
-
-
-def references(library, number):
-    """The formulas, none of which cancels, by the functions of a library and numbers of a type.
-
-    ``library`` is gnumba.elementary or numpy, ``number`` makes a number of a float or of decimal digits.
-    """
-    exp, expm1, log, log1p, sqrt = (getattr(library, n) for n in ("exp", "expm1", "log", "log1p", "sqrt"))
-    tanh, where, clip = library.tanh, library.where, library.clip
-    scale = number("1.0507009873554804934193349852946")
-    scale_alpha = scale * number("1.6732632423543772848170429916717")
-    slope, alpha = number(float(np.float32(SLOPE))), ALPHA
-    high, low = map(number, SILU_MINIMUM)
-    at_minimum = -1.0 - high - low  # eˣ there, as 1 + x + eˣ is 0
-
-    def sigmoid(x):
-        e = exp(-abs(x))
-        return where(x < 0.0, e, 1.0) / (1.0 + e)
-
-    def sigmoid_derivative(x):
-        e = exp(-abs(x))
-        return e / ((1.0 + e) * (1.0 + e))
-
-    def tanh_derivative(x):
-        e = exp(-2.0 * abs(x))
-        return 4.0 * e / ((1.0 + e) * (1.0 + e))
-
-    def relu(x):
-        return where(x <= 0.0, 0.0, x)
-
-    def relu_derivative(x):
-        return where(x <= 0.0, 0.0, where(x > 0.0, 1.0, x))
-
-    def leaky_relu(x):
-        return where(x > 0.0, x, slope * x)
-
-    def leaky_relu_derivative(x):
-        return where(x > 0.0, 1.0, where(x <= 0.0, slope, x))
-
-    def prelu(x):
-        return where(x > 0.0, x, alpha * x)
-
-    def prelu_derivative(x):
-        return where(x > 0.0, 1.0, where(x <= 0.0, alpha, x))
-
-    def elu(x):
-        return where(x < 0.0, expm1(where(x < 0.0, x, 0.0)), x)
-
-    def elu_derivative(x):
-        return where(x > 0.0, 1.0, exp(where(x > 0.0, 0.0, x)))
-
-    def selu(x):
-        return where(x < 0.0, scale_alpha * expm1(where(x < 0.0, x, 0.0)), scale * x)
-
-    def selu_derivative(x):
-        return where(x > 0.0, scale, scale_alpha * exp(where(x > 0.0, 0.0, x)))
-
-    def silu(x):
-        x = where(x < -2000.0, -2000.0, x)
-        return x * sigmoid(x)
-
-    def silu_derivative(x):
-        x = clip(x, -2000.0, 2000.0)
-        e, d = exp(-abs(x)), (x - high) - low
-        near = abs(d) < 0.5
-        left = where(near, d + at_minimum * expm1(where(near, d, 0.0)), 1.0 + x + e)
-        return where(x < 0.0, e * left, 1.0 + e * (1.0 + x)) / ((1.0 + e) * (1.0 + e))
-
-    def sigmoid_derivative_from_y(y):
-        return y * (1.0 - y)
-
-    def tanh_derivative_from_y(y):
-        return (1.0 - y) * (1.0 + y)
-
-    def elu_derivative_from_y(y):
-        return where(y > 0.0, 1.0, y + 1.0)
-
-    def selu_derivative_from_y(y):
-        return where(y > 0.0, scale, y + scale_alpha)
-
-    return {name: value for name, value in locals().items() if callable(value)}
+USUAL, USUAL_SLOPE = (2.5, 3.0), (4.0, 4.5)  # limits in ulp, in float32 and float64
+LIMITS = {
+    "abs": (0.0, 0.0),
+    "elu": (1.0, 1.0),
+    "elu′": (1.0, 1.0),
+    "exp": (1.0, 1.0),
+    "expm1": (1.2, 1.35),
+    "geglu": (3.0, 3.5),
+    "gelu": (3.0, 3.5),
+    "log": (1.0, 1.0),
+    "log1p": (1.0, 1.0),
+    "selu": (1.2, 1.3),
+    "sign": (0.0, 0.0),
+    "sqrt": (0.5, 0.5),
+    "tanh": (1.0, 1.2),
+    "tanh′ from y": (0.51, 0.51),  # rounded once, and its reference too
+}
+LIMITS |= dict.fromkeys(["relu", "relu6", "hard_tanh", "hard_shrink", "reglu"], (0.0, 0.0))
+LIMITS |= dict.fromkeys(["leaky_relu", "prelu", "soft_shrink"], (0.5, 0.5))
+# Hyperparameters instead of the defaults, the first without its number in the row's name.
+HYPER = {"prelu": [(0.25,)], "softplus": [(1.0,), (0.75,)], "celu": [(1.0,), (0.75,)]}
+EXPONENTS = 2.4, -0.3, 17.0
+LARGEST_ANGLES = tuple(float(limit) for limit in (elementary.SIN_IS_NAN.float32, elementary.SIN_IS_NAN))
+# Where a function is asked, in float32 and float64, if not everywhere; exp_below is 0 left of it.
+DOMAINS = {
+    "exp_below": ((-87.0, 0.0), (-708.0, 0.0)),
+    "cos": tuple((-limit, limit) for limit in LARGEST_ANGLES),
+    "sin": tuple((-limit, limit) for limit in LARGEST_ANGLES),
+    "sine": tuple((-limit / 32.0, limit / 32.0) for limit in LARGEST_ANGLES),
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A function, its reference's name, its limits in ulp in float32 and float64, its range."""
+    """A function of an array, its formula in long double, its limits in ulp in float32 and float64."""
 
     name: str
-    function: object
-    reference: str
-    limits: tuple[float, float] = (0.5, 0.5)
-    monotone: bool = False
-    range: tuple[float, float] = (-inf, inf)
-    domain: tuple[float, float] = (-inf, inf)  # of a derivative from y: f's range
-    backward: object = None  # what has to have the same bits, for dy = 1
+    function: Callable
+    formula: Callable
+    limits: tuple[float, float] = USUAL
+    domains: tuple[tuple[float, float], tuple[float, float]] = ((-inf, inf), (-inf, inf))
+    backward: Callable | None = None  # what has to have the same bits, for dy = 1
+
+    @functools.cached_property
+    def shape(self):
+        """Whether the function rises (1), falls (−1) or neither (0), and its extremes, by the formula."""
+        low, high = self.domains[1]
+        x = np.concatenate([np.linspace(0.0, 50.0, 5_001), np.geomspace(1e-30, 1e30, 200), [inf, low, high]])
+        x = np.unique(np.concatenate([-x, x])).astype(np.longdouble)
+        with np.errstate(all="ignore"):
+            x = x[(x >= low) & (x <= high)]
+            y = self.formula(x)
+            x, y = x[y == y], y[y == y]
+            steps = np.where(y[1:] == y[:-1], 0.0, np.diff(y))
+            noise = 1e-17 * np.abs(y[1:])
+            way = 1 if (steps >= -noise).all() else -1 if (steps <= noise).all() else 0
+            return way, self.lowest(x, y, 1.0), self.lowest(x, y, -1.0)
+
+    def lowest(self, x, y, sign):
+        """The lowest y, or the highest with −1, nearer and nearer to where it is among x."""
+        best = np.min(sign * y)
+        for _ in range(10):
+            k = int(np.argmin(sign * y))
+            around = x[max(k - 1, 0)], x[min(k + 1, x.size - 1)]
+            if not np.isfinite([*around, y[k]]).all():
+                break
+            x = np.linspace(*around, 101)
+            y = self.formula(x)
+            best = min(best, np.min(sign * y))
+        return sign * best
+
+    def within(self, dtype):
+        """The lowest and the highest result that there may be: rounded at an extreme, or where x ends."""
+        way, *ends = self.shape
+        ends = np.array(ends).astype(dtype).astype(np.float64)
+        inner = ((way == 0) | (self.domains[0][1] < inf)) & (ends != np.round(8.0 * ends) / 8.0)
+        ulps = self.limits[DTYPES.index(dtype)] * np.finfo(dtype).eps
+        inner &= np.isfinite(ends)
+        return np.where(inner, ends + [-ulps, ulps] * np.where(inner, np.abs(ends), 0.0), ends)
 
 
-def rows():
-    """Every function that there is to measure."""
-    made = []
-    for name, limits, monotone in (
-        ("exp", (1.0, 1.0), True),
-        ("expm1", (1.2, 1.35), True),
-        ("log", (1.0, 1.0), True),
-        ("log1p", (1.0, 1.0), True),
-        ("sqrt", (0.5, 0.5), True),
+def rows(acts=None):
+    """Every function that there is to measure: elementary ones, and those of activations, by default all."""
+    if acts is None:
+        named = [getattr(module, name) for module in (activations, gated) for name in module.__all__]
+        acts = dict.fromkeys(act for act in named if isinstance(act, gn.Activation))
+    made = [row for name in elementary.__all__ for row in of_elementary(name)]
+    return made + [row for act in acts for row in of_activation(act)]
+
+
+def of_elementary(name):
+    """The row of a function of one number with one result, and those of powers."""
+    function = getattr(elementary, name)
+    if name == "pow":
+        for p in map(rounded, EXPONENTS):
+            yield make_row(f"pow {p:.3g}", name, compiled(lambda x, p: function(x, p), name), (p,))
+    elif (
+        callable(function)
+        and len(inspect.signature(function).parameters) == 1
+        and isinstance(function(0.5), float)
     ):
-        function = getattr(elementary, name)
-        made.append(Row(name, gn.activation(derivative=function)(function), name, limits, monotone))
-    for act, limits, slope_limits, monotone, extent in (
-        (gn.tanh, (1.0, 1.2), (4.0, 4.0), True, (-1.0, 1.0)),
-        (gn.sigmoid, (2.5, 2.5), (4.0, 4.0), True, (0.0, 1.0)),
-        (gn.silu, (2.5, 2.5), (4.0, 4.0), False, (-0.27846457, inf)),
-        (gn.elu, (1.0, 1.0), (1.0, 1.0), True, (-1.0, inf)),
-        (gn.selu, (1.2, 1.3), (2.5, 2.5), True, (-1.7580994, inf)),
-        (gn.relu, (0.0, 0.0), (0.0, 0.0), True, (0.0, inf)),
-        (gn.leaky_relu, (0.5, 0.5), (0.0, 0.0), True, (-inf, inf)),
-        (gn.prelu, (0.5, 0.5), (0.0, 0.0), True, (-inf, inf)),
-    ):
-        made += _of_activation(act, limits, slope_limits, monotone, extent)
-    return made
+        yield make_row(name, name, compiled(lambda x: function(x), name))
 
 
-def _of_activation(act, limits, slope_limits, monotone, extent):
+def compiled(function, name):
+    """A scalar function as one of arrays; a lambda around it, as some have a name in this module too."""
+    function.__name__ = name
+    return gn.activation(derivative=function)(function)
+
+
+def rounded(x):
+    """A number that is one in float32 too."""
+    return float(np.float32(x))
+
+
+def of_activation(act):
     """The rows of an activation: f, f′ with the backward pass from x, and f′ from y if it has that."""
-    hyper = {"leaky_relu": (float(np.float32(SLOPE)),), "prelu": (ALPHA,)}.get(act.name, ())
+    pair = len(act._kernel.reads) == 2
 
-    def backward(x):
-        made = act.backward(np.ones_like(x), x, *hyper)
-        return made[0] if isinstance(made, tuple) else made
+    def of_gate(x, *hyper):
+        return act(np.ones_like(x), x, *hyper) if pair else act(x, *hyper)
 
-    def from_y(y):
-        return act.backward(np.ones_like(y), None, y=y)
+    def derivative(x, *hyper):
+        return act.derivative(np.ones_like(x), x, *hyper)[1] if pair else act.derivative(x, *hyper)
 
-    name, slope = act.name, f"{act.name}_derivative"
-    yield Row(name, lambda x: act(x, *hyper), name, limits, monotone, extent)
-    yield Row(f"{name}′", lambda x: act.derivative(x, *hyper), slope, slope_limits, backward=backward)
-    if f"{slope}_from_y" in FORMULAS:
-        # y + λα cancels as y nears -λα: there the error is that of the constant, half an ulp of 1.76
-        domain = (-1.5, inf) if act is gn.selu else extent
-        limit = {"selu": 2.5, "tanh": 0.51}.get(name, 1.5)  # 1 − y² is rounded once, and its reference too
-        yield Row(f"{name}′ from y", from_y, f"{slope}_from_y", (limit, limit), domain=domain)
+    def backward(x, *hyper):
+        one = np.ones_like(x)
+        made = act.backward(one, one, x, *hyper) if pair else act.backward(one, x, *hyper)
+        return made[-1] if pair else made[0] if act is gn.prelu else made
 
+    def from_y(y, *hyper):
+        return act.backward(np.ones_like(y), None, *hyper, y=y)
 
-FORMULAS = references(elementary, float)  # scalar functions
-WIDE = references(np, np.longdouble)  # of arrays
-
-
-@functools.cache
-def compiled(name):
-    return gn.activation(derivative=FORMULAS[name])(FORMULAS[name])
-
-
-def in_float64(name, x):
-    """The reference for float32, and what its rounding lost: nothing that counts."""
-    return compiled(name)(x.astype(np.float64)), np.zeros(x.size)
+    usual = HYPER.get(act.name) or [tuple(map(rounded, act._defaults))]
+    for hyper in usual:
+        name = act.name if hyper == usual[0] else f"{act.name} {hyper[0]:g}"
+        made = make_row(name, act.name, of_gate, hyper)
+        yield made
+        slope = f"{act.name}_derivative"
+        back = functools.partial(by_hyper, backward, hyper)
+        yield make_row(f"{name}′", slope, derivative, hyper, domains=made.domains, backward=back)
+        if act._backward_from_y is not None:
+            # y + λα cancels as y nears −λα: there the error is that of the constant, half an ulp of 1.76
+            domain = (-1.5, inf) if act is gn.selu else tuple(map(float, made.shape[1:]))
+            yield make_row(f"{name}′ from y", f"{slope}_from_y", from_y, hyper, domains=(domain, domain))
 
 
-def in_long_double(name, x):
-    """The reference, rounded to float64, and what that lost, which may be less than float64 can hold."""
-    reference = WIDE[name](x.astype(np.longdouble))
-    rounded = reference.astype(np.float64)
-    return rounded, np.where(np.isfinite(rounded), reference - rounded, 0.0)
+def make_row(name, formula, function, hyper=(), **given):
+    """A row, by the names of limits, domain and formula."""
+    found = getattr(exact, formula, None)
+    if found is None:
+        raise LookupError(f"tools/exact.py has no {formula}, the formula of {name} in long double")
+    kind = name if name in LIMITS else name.partition(" ")[0]
+    given.setdefault("domains", DOMAINS.get(kind, Row.domains))
+    limits = LIMITS.get(kind, USUAL_SLOPE if "′" in name else USUAL)
+    wide = tuple(map(np.longdouble, hyper))
+    return Row(
+        name,
+        *(functools.partial(by_hyper, f, h) for f, h in ((function, hyper), (found, wide))),
+        limits,
+        **given,
+    )
+
+
+def by_hyper(function, hyper, x):
+    """The function with these hyperparameters."""
+    return function(x, *hyper)
+
+
+def in_float64(row, x):
+    """The reference for float32: the function in float64, and what its rounding lost: nothing that counts."""
+    return row.function(x.astype(np.float64)), None
+
+
+def in_long_double(row, x):
+    """The formula's result, rounded to float64, and what that lost, perhaps less than float64 can hold."""
+    reference = row.formula(x.astype(np.longdouble))
+    high = reference.astype(np.float64)
+    return high, np.where(np.isfinite(high), reference - high, 0.0)
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def errors(y, exact, rest, power, top, beyond):
-    """|y - exact - rest| in ulp of the exact result, which is 2^-power; ``rest`` is in ulp.
+def errors(y, exact, rest, nmant, minexp, top, beyond):
+    """|y - exact - rest| in ulp of the exact result; ``rest`` is in ulp.
 
     inf where one of them is nan and the other not. From ``top`` on a result is ±inf; an inf for a smaller
     one counts as ``beyond``, the number after the largest.
     """
-    found = np.empty(y.size)
+    found, bits = np.empty(y.size), exact.view(np.int64)
     for i in range(y.size):
         value, reference = np.float64(y[i]), exact[i]
-        half = power[i] >> 1  # 2^power may overflow
+        power = nmant - max((bits[i] >> 52 & 2047) - 1023, minexp)
+        half = power >> 1  # 2^power may overflow
         finite = math.copysign(beyond, value) if abs(value) == inf else value
-        size = abs((finite - reference) * pow2(half) * pow2(power[i] - half) - rest[i])
+        size = abs((finite - reference) * pow2(half) * pow2(power - half) - rest[i])
         infinite = abs(reference) >= top
         right = (infinite & (value == math.copysign(inf, reference))) | (
             (value != value) & (reference != reference)
@@ -231,13 +255,14 @@ def pow2(k):
 
 def in_ulp(y, reference, rest):
     """The errors of y."""
-    info, exponents = np.finfo(y.dtype), (reference.view(np.int64) >> 52 & 2047) - 1023
-    power = info.nmant - np.maximum(exponents, int(info.minexp))
-    if rest.dtype == np.longdouble:
-        rest = np.ldexp(rest, power).astype(np.float64)
+    info, lost = np.finfo(y.dtype), ZEROS[: y.size]
+    if rest is not None:
+        exponents = (reference.view(np.int64) >> 52 & 2047) - 1023
+        lost = np.ldexp(rest, info.nmant - np.maximum(exponents, int(info.minexp))).astype(np.float64)
     narrow = y.dtype == np.float32
     top = float(info.max) * (1.0 + float(info.eps) / 4) if narrow else inf
-    return errors(y, reference, rest, power, top, 2.0**info.maxexp if narrow else inf)
+    beyond = 2.0**info.maxexp if narrow else inf
+    return errors(y, reference, lost, info.nmant, int(info.minexp), top, beyond)
 
 
 @dataclass
@@ -261,22 +286,25 @@ class Seen:
         self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
 
 
-def measure(row, x, exact=in_long_double, ascending=False):
-    """Measure a row's function at these inputs."""
+def measure(row, x, reference=in_long_double, ascending=False, thorough=True):
+    """Measure a row's function at these inputs; thoroughly, the bits of the backward pass too."""
     with np.errstate(all="ignore"), gn.use_target("cpu"):
         y = row.function(x)
-        found = in_ulp(y, *exact(row.reference, x))
-        if row.domain != (-inf, inf):
-            found[(x < row.domain[0]) | (x > row.domain[1])] = 0.0
+        found = in_ulp(y, *reference(row, x))
+        low, high = row.domains[DTYPES.index(x.dtype)]
+        if (low, high) != (-inf, inf):
+            outside = (x < low) | (x > high)
+            found[outside], y = 0.0, np.where(outside, np.nan, y)
         worst = int(found.argmax())
         seen = Seen(float(found[worst]), float(x[worst]))
-        if row.monotone and ascending:
-            seen.descents = np.count_nonzero(y[1:] < y[:-1])
-        if row.backward is not None:
+        if ascending and row.shape[0]:
+            seen.descents = np.count_nonzero(y[1:] < y[:-1] if row.shape[0] > 0 else y[1:] > y[:-1])
+        if thorough and row.backward is not None:
             unequal = row.backward(x).view(f"u{x.itemsize}") != y.view(f"u{x.itemsize}")
             seen.unequal = np.count_nonzero(unequal & (y == y))
+        lowest, highest = row.within(x.dtype.type)
         seen.lowest, seen.highest = float(np.fmin.reduce(y)), float(np.fmax.reduce(y))
-        seen.outside = int(seen.lowest < row.range[0]) + int(seen.highest > row.range[1])
+        seen.outside = int(seen.lowest < lowest) + int(seen.highest > highest)
     return seen
 
 
@@ -292,8 +320,12 @@ def ordered(lo, hi):
 
 def every_float32(row, step=1):
     """All float32, or each step-th block of them, on all cores."""
-    starts = range(0, 2**32, BLOCK * step)
-    return _over(lambda lo: measure(row, ordered(max(lo - 1, 0), lo + BLOCK), in_float64, True), starts)
+
+    def part(lo):
+        x = ordered(max(lo - 1, 0), lo + BLOCK)
+        return measure(row, x, in_float64, True, thorough=lo // BLOCK % 16 == 0)
+
+    return _over(part, range(0, 2**32, BLOCK * step))
 
 
 def many_float64(row, count):
@@ -327,7 +359,9 @@ def hard(dtype, seed, count):
     moderate = rng.uniform(-4.0, 4.0, each)
     k = rng.integers(-4 * info.maxexp, 4 * info.maxexp, count - 4 * each)
     edges = np.concatenate([0.25 * math.log(2.0) * k, 0.25 * math.log(2.0) * k + math.log(1.5)])[: k.size]
-    edges[::7] = SILU_MINIMUM[0] + rng.uniform(-1.0, 1.0, edges[::7].size) * 2.0 ** rng.uniform(-50, -2)
+    edges[::7] = elementary.SILU_MINIMUM + rng.uniform(-1.0, 1.0, edges[::7].size) * 2.0 ** rng.uniform(
+        -50, -2
+    )
     ulps = rng.integers(-3, 4, edges.size) * info.eps
     return np.concatenate(
         [anywhere, usual, tail.astype(dtype), moderate.astype(dtype), (edges * (1.0 + ulps)).astype(dtype)]
@@ -339,7 +373,7 @@ def failures(row, seen, dtype):
     if not seen.error <= row.limits[DTYPES.index(dtype)]:
         yield f"{seen.error:.2f} ulp at {seen.at!r}"
     if seen.descents:
-        yield f"{seen.descents} descents"
+        yield f"{seen.descents} steps the wrong way"
     if seen.outside:
         yield f"range [{seen.lowest!r}, {seen.highest!r}]"
     if seen.unequal:
@@ -357,19 +391,18 @@ def main():
     keep_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose names contain this")
+    parser.add_argument("--part", default="1/1", help="k/n: the k-th of n equal parts of the rows")
     parser.add_argument("--step", type=int, default=1, help="try each n-th block of float32 (default: all)")
     parser.add_argument("--count", type=float, default=1e8, help="float64 inputs a function")
     chosen = parser.parse_args()
     took, bad = time.perf_counter(), []
+    rows_asked = [row for row in rows() if chosen.only in row.name]
+    part, parts = map(int, chosen.part.split("/"))
     print("| function | float32: ulp | at | monotone | range | float64: ulp | at |")
     print("|---|---|---|---|---|---|---|")
-    for row in rows():
-        if chosen.only not in row.name:
-            continue
+    for row in rows_asked[len(rows_asked) * (part - 1) // parts : len(rows_asked) * part // parts]:
         single, double = every_float32(row, chosen.step), many_float64(row, int(chosen.count))
-        monotone = (
-            {True: "yes", False: f"no, {single.descents}"}[single.descents == 0] if row.monotone else ""
-        )
+        monotone = f"no, {single.descents}" if single.descents else "yes" if row.shape[0] else ""
         print(
             f"| {row.name} | {single.error:.2f} | {single.at:.9g} | {monotone} "
             f"| {single.lowest:.9g} … {single.highest:.9g} | {double.error:.2f} | {double.at:.17g} |",
