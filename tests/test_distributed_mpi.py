@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,20 @@ def test_a_rank_that_dies_or_hangs(how, codes):
 def test_a_checkpoint_of_two_ranks_goes_on_with_four(tmp_path):
     """To the same bits."""
     assert told(2, "saves", tmp_path / "run") == told(4, "loads", tmp_path / "run")
+
+
+def test_the_example():
+    """Its hash is that of one process, which needs no MPI."""
+    pytest.importorskip("sklearn")
+    example = ROOT / "examples" / "distributed_digits.py"
+    env = {**os.environ, **ENVIRONMENT}
+    alone = subprocess.run(
+        [sys.executable, example, "--epochs", "2"], env=env, capture_output=True, text=True
+    )
+    four = run(4, example, "--epochs", "2")
+    assert alone.stdout, alone.stderr
+    assert alone.stdout.replace("1 rank", "4 ranks") == four.stdout, four.stderr
+    assert float(re.search(r"test accuracy (\S+)", four.stdout)[1]) > 0.9
 
 
 def test_an_import_without_mpi(tmp_path):

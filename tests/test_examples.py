@@ -309,3 +309,29 @@ def test_phases_example_runs(phases, monkeypatch, capsys, tmp_path):
     out = capsys.readouterr().out
     assert all(line in out for line in phases.WAYS)
     check_picture(tmp_path / "phases.png")
+
+
+# distributed_digits
+
+
+def test_distributed_gradients(rng):
+    module = loaded("distributed_digits")
+    shapes = {"W1": (64, 12), "b1": 12, "W2": (12, 9), "b2": 9, "W3": (9, 10), "b3": 10}
+    params = {name: rng.standard_normal(shape) / 3 for name, shape in shapes.items()}
+    x, labels = rng.standard_normal((8, 64)), rng.integers(0, 10, 8)
+
+    def loss():
+        return gn.losses.softmax_cross_entropy(module.forward(params, x)[-1], labels)[0]
+
+    grads = module.gradients(params, x, labels)
+    assert grads.keys() == params.keys()
+    check_gradients(loss, params.values(), grads.values(), rng)
+
+
+def test_distributed_example_runs_alone(monkeypatch, capsys):
+    module = loaded("distributed_digits")
+    monkeypatch.setattr(module, "COMM", "self")
+    run(module, monkeypatch)
+    out = capsys.readouterr().out
+    assert "on 1 rank\n" in out
+    assert "test accuracy 0.9" in out
