@@ -62,6 +62,8 @@ Around the loop
 More than one machine
     distributed
         An optimizer over several processes, started by MPI: the same bits for any number of them.
+    flat
+        Arrays as views of one buffer, which ranks exchange without a copy.
 
 Where the work runs
     target_of, use_target
@@ -75,6 +77,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import elementary, init, losses, rules, schedules
+from ._distributed.flat import flat
 from ._distributed.optimizer import distributed
 from ._engine.targets import target_of, use_target
 from ._info import info, inspect, precompile
@@ -131,6 +134,7 @@ __all__ = [
     "distributed",
     "dropout",
     "elementary",
+    "flat",
     "geglu",
     "global_norm",
     "glu",

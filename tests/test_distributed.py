@@ -18,6 +18,7 @@ from ranks import World
 import gnumba as gn
 from gnumba._distributed.communicator import CALLS
 from gnumba._distributed.space import BLOCK, Layout
+from gnumba._engine import bfloat16
 
 MICRO, STEPS = 8, 5
 SHAPES = {"w1": (64, 150), "b1": (150,), "scale": (), "none": (0, 3), "w2": (30, 150), "b2": (30,)}
@@ -514,7 +515,15 @@ def test_a_call_that_was_broken_off():
         ({"order": "ring"}, "order is 'ring', expected one of"),
         ({"average": 1}, "average is 1, expected True or False"),
         ({"timeout": 0}, "timeout is 0.0, expected a finite number > 0"),
-        ({"wire_dtype": "float16"}, "wire_dtype is 'float16', expected"),
+        (
+            {"wire_dtype": "float16"},
+            "wire_dtype is 'float16' with order='tree', expected None, or 'bfloat16'",
+        ),
+        ({"wire_dtype": "bfloat16", "order": "any"}, "with order='any', expected None, or 'bfloat16' with"),
+        (
+            {"wire_dtype": "bfloat16"},
+            "parameter 0 is float64 in host memory, expected float32 in host memory",
+        ),
         ({"lr": -1.0}, "lr is -1.0"),
         ({"learning_rate": 0.1}, "did you mean 'lr'"),
         (
@@ -613,6 +622,123 @@ def test_attributes():
     for copied in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match=r"cannot be copied or pickled, expected its state_dict\(\)"):
             copied(opt)
+
+
+# The wire.
+
+
+def test_bfloat16_is_that_of_ml_dtypes():
+    """Every kind of float32: ties, subnormals, infinities, nan, what overflows."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(0)
+    bits = np.concatenate([
+        rng.integers(0, 2**32, 100_000, np.uint32),
+        ((np.arange(2**16, dtype=np.uint32) << 16)[:, None] + np.uint32([0, 0x7FFF, 0x8000])).ravel(),
+    ]).astype(np.uint32)  # fmt: skip
+    x, found, back = bits.view(np.float32), np.empty(bits.size, np.uint16), np.empty(bits.size, np.float32)
+    with np.errstate(all="ignore"):
+        expected = x.astype(ml_dtypes.bfloat16)
+    for target in ("cpu", "parallel"):
+        with gn.use_target(target):
+            bfloat16.narrow(x, found)
+            bfloat16.widen(found, back)
+        numbers = ~np.isnan(x)
+        assert (found == expected.view(np.uint16))[numbers].all()
+        np.testing.assert_array_equal(back, expected.astype(np.float32))
+
+
+def test_a_narrow_wire():
+    """Ranks, and ways of keeping the state, agree to the bit; half as much is sent."""
+
+    def work(comm, zero=1, wire_dtype="bfloat16"):
+        params = model(comm.rank)
+        opt = gn.distributed(gn.SGD, params, comm=comm, zero=zero, wire_dtype=wire_dtype, lr=0.1)
+        count = MICRO // comm.size
+        for t in range(3):
+            opt.step([gradients(t, comm.rank * count + k, params) for k in range(count)])
+        return params
+
+    exact = World(4).run(functools.partial(work, wire_dtype=None))[0]
+    first, *others = [each for zero in (0, 1) for each in World(4).run(functools.partial(work, zero=zero))]
+    for each in others:
+        assert_same(first, each)
+    for name, x in exact.items():
+        np.testing.assert_allclose(first[name], x, atol=2e-3)
+    assert first["w1"].tobytes() != exact["w1"].tobytes()
+    sent = []
+    for wire_dtype in (None, "bfloat16"):
+        comm = Recorder(4)
+        opt = gn.distributed(gn.SGD, {"w": np.zeros(8 * BLOCK, np.float32)}, comm=comm, wire_dtype=wire_dtype)
+        comm.sent.clear()
+        opt.step({"w": np.zeros(8 * BLOCK, np.float32)})
+        sent.append(dict(comm.sent))
+    assert sent[0]["exchange"] == 2 * sent[1]["exchange"] > 0
+    assert sent[0]["gather_all"] == sent[1]["gather_all"]
+
+
+# Flat arrays.
+
+
+@pytest.mark.parametrize(
+    "container", [dict, lambda x: [*x.values()], lambda x: {"net": [{"deep": x}]}, lambda x: x["w1"]]
+)
+def test_flat_arrays_are_views_of_one_buffer(container):
+    arrays = container(model(0))
+    made = gn.flat(arrays)
+    pairs = list(zip(gn.SGD(arrays)._params, gn.SGD(made)._params, strict=True))
+    for before, after in pairs:
+        assert before.name == after.name
+        assert_same(before.array, after.array)
+        assert not np.shares_memory(before.array, after.array)
+    assert len({id(after.array.base) for _, after in pairs}) == 1
+
+
+def test_flat_arrays_of_two_dtypes():
+    made = gn.flat({"a": np.ones(3), "b": np.ones(3, np.float32), "c": np.zeros((2, 2))})
+    assert made["a"].base is made["c"].base is not made["b"].base
+    with pytest.raises(TypeError, match=r"array w/0 is of type float"):
+        gn.flat({"w": [1.0]})
+    with pytest.raises(TypeError, match="params are groups, expected arrays in containers"):
+        gn.flat([{"params": np.zeros(3)}])
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_flat_arrays_are_exchanged_where_they_are(zero):
+    """The same bits, and neither gradients nor parameters are packed."""
+
+    def work(comm, made):
+        params = made(model(0))
+        opt = gn.distributed(gn.Adam, params, comm=comm, zero=zero, lr=1e-2, **GUARDED)
+        grads = made(model(0))
+        if made is gn.flat and comm.size > 1:
+            for each in opt._exchanges:
+                each.pack = each.unpack = None
+        for t in range(3):
+            for name, g in gradients(t, comm.rank, params).items():
+                grads[name][...] = g
+            opt.step(grads)
+            assert all((grads[name] == g).all() for name, g in gradients(t, comm.rank, params).items())
+        return params, opt.grad_norm
+
+    expected = World(2).run(functools.partial(work, made=dict))
+    found = raised(World(2).run(functools.partial(work, made=gn.flat)))
+    for (params, norm), (flat, flat_norm) in zip(expected, found, strict=True):
+        assert_same(params, flat)
+        assert norm == flat_norm
+
+
+def test_arrays_that_only_look_flat():
+    """Memory behind a user's array is the user's."""
+    whole = np.full(10 * BLOCK, 7.0)
+
+    def work(comm):
+        mine = whole.copy()
+        params = mine[:100]
+        gn.distributed(gn.SGD, params, comm=comm, lr=1.0).step(np.ones(100))
+        assert (mine[100:] == 7.0).all()
+        return params.tolist()
+
+    assert raised(World(2).run(work)) == [[6.0] * 100] * 2
 
 
 # The flat space.

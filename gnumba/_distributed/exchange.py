@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from .._engine.arrays import as_view, empty_like, in_kind_of
+from .._engine.bfloat16 import narrow, widen
 from .._engine.launch import launch
-from .._engine.place import begin, place_of
+from .._engine.place import HOST, begin, place_of
 from .._engine.table import Table
 from .._engine.view import Array
 from .._params import Parameter
 from .._rule import Elementwise
 from ..rules.averages import added
 from .communicator import Communicator
+from .flat import buffer_of
 from .space import Layout
 
 ADDED = Elementwise(added, ("p", "a"), ("p",))
@@ -43,11 +45,15 @@ class Adding:
 class Exchange:
     """The buffers of one flat space, which are of the parameters' kind, and what is done with them."""
 
-    def __init__(self, params: Sequence[Parameter], comm: Communicator, order: str) -> None:
+    def __init__(
+        self, params: Sequence[Parameter], comm: Communicator, order: str, wire_dtype: str | None = None
+    ) -> None:
         self.params, self._comm, self._order = list(params), comm, order
         self.dtype = params[0].array.dtype
         self.layout = Layout([p.array.size for p in params], comm.size)
         self.flat = self._buffer(self.layout.length)  # gradients on their way out, parameters on that back
+        self._sent = self.flat
+        self.home = self._buffer_of([p.array for p in params])  # of all parameters, if they have one
         self._spare: list[
             tuple[Any, Adding]
         ] = []  # for the sums of other micro-batches, by depth of the tree
@@ -64,6 +70,9 @@ class Exchange:
             self.reduced = rows[0]
         else:
             self._parts, self._levels, self.reduced = None, [], self._buffer(part)
+        self._narrow: tuple[Any, Any] | None = None  # what goes over the wire, and what comes
+        if wire_dtype is not None and size > 1:
+            self._narrow = np.zeros(self.layout.length, np.uint16), np.zeros(self.layout.length, np.uint16)
 
     def _buffer(self, length: int) -> Any:
         """A flat array of zeros of the parameters' kind, in their place."""
@@ -71,6 +80,9 @@ class Exchange:
         view = empty_like(first.given, first.array, (length,))
         place_of(view).copy(view, np.zeros(length, self.dtype))
         return view if isinstance(view, np.ndarray) else in_kind_of(first.given, view)
+
+    def _buffer_of(self, arrays: Sequence[Any]) -> Any:
+        return buffer_of(arrays, self.layout) if self.params[0].place is HOST else None
 
     @property
     def own(self) -> Any:
@@ -94,10 +106,17 @@ class Exchange:
 
     def pack(self, gradients: Sequence[Array | None], depth: int) -> None:
         """Write gradients to the buffer of a depth, zeros for those that there are not."""
-        buffer = self.buffers(depth)
+        buffer, self._sent = self.buffers(depth), self.flat
         for p, start, g in zip(self.params, self.layout.starts, gradients, strict=True):
             there = as_view("buffer", buffer[start : start + p.array.size].reshape(p.array.shape))
             place_of(there).copy(there, np.zeros(p.array.shape, self.dtype) if g is None else g)
+
+    def send_from(self, gradients: Sequence[Array | None]) -> bool:
+        """Send gradients from where they are, if they are in one buffer; False, and nothing done, if not."""
+        adds_in_place = self._comm.size == 1 or self._order != "tree"
+        home = None if adds_in_place or any(g is None for g in gradients) else self._buffer_of(gradients)
+        self._sent = self.flat if home is None else home
+        return home is not None
 
     def reduce(self, scatter: bool) -> None:
         """Make ``reduced`` this rank's part of the sum over all ranks; without ``scatter``, ``flat`` all."""
@@ -105,7 +124,7 @@ class Exchange:
         if comm.size == 1:
             return
         if self._order == "tree":
-            comm.exchange(self.flat, self._parts)
+            self._exchange()
             for level in self._levels:
                 level.run()
             if not scatter:
@@ -116,16 +135,29 @@ class Exchange:
         else:
             comm.sum(self.flat)
 
+    def _exchange(self) -> None:
+        if self._narrow is None:
+            self._comm.exchange(self._sent, self._parts)
+            return
+        sent, received = self._narrow
+        narrow(self._sent, sent)
+        self._comm.exchange(sent, received)
+        widen(received, self._parts)  # type: ignore[arg-type]
+
     def broadcast(self) -> None:
         """Make the flat buffer that of rank 0."""
         self._comm.broadcast(self.flat)
 
     def spread(self, pieces: Sequence[tuple[Any, int, int]]) -> None:
-        """Gather every rank's elements in ``flat``; these are this rank's: arrays, and where in its part."""
+        """Gather every rank's elements; these are this rank's: arrays, and where in its part."""
+        if self.home is not None:
+            self._comm.gather_all(self.home)
+            return
         own = self.own
         for x, at, size in pieces:
             self._put(own[at : at + size], x)
         self._comm.gather_all(self.flat)
+        self.unpack()
 
     def unpack(self) -> None:
         """Write the elements in ``flat`` to the parameters."""

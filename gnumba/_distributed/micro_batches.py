@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._engine import checks
@@ -23,8 +23,8 @@ def added_up(
 
     Returns how many they are, and the parameters that have no gradient in any of them.
     """
-    count, missing = 0, list[Parameter]()
-    for batch in _each(params, grads):
+    count, missing, batches = 0, list[Parameter](), _each(params, grads)
+    for batch in batches:
         values = [_checked(p, g) for p, g in zip(params, batch, strict=True)]
         without = [p for p, g in zip(params, values, strict=True) if g is None]
         if count and without != missing:
@@ -38,7 +38,10 @@ def added_up(
         count += 1
         completed = (count & -count).bit_length() - 1 if is_tree else depth
         for each in exchanges:
-            each.pack([values[p.index] for p in each.params], depth)
+            members = [values[p.index] for p in each.params]
+            if isinstance(batches, list) and len(batches) == 1 and each.send_from(members):
+                continue
+            each.pack(members, depth)
             for level in range(completed):
                 each.fold(depth - level)
     _check_count(count, is_tree)
@@ -55,18 +58,17 @@ def _check_count(count: int, is_tree: bool) -> None:
         )
 
 
-def _each(params: Params, grads: Any) -> Iterator[tuple[Any, ...]]:
-    """The gradients of each micro-batch, in the order of the parameters."""
+def _each(params: Params, grads: Any) -> Iterable[tuple[Any, ...]]:
+    """The gradients of each micro-batch, in the order of the parameters; a list if there is but one."""
     match = functools.partial(params.match, "grads")
     if grads is None or isinstance(grads, (Mapping, Rows)) or hasattr(grads, "shape"):
-        yield match(grads)
-    elif not isinstance(grads, (list, tuple)):
+        return [match(grads)]
+    if not isinstance(grads, (list, tuple)):
         if not isinstance(grads, Iterable):
             raise TypeError(f"grads is {outline(grads)}, expected gradients, or an iterable of them")
-        yield from map(match, grads)
-    else:
-        whole = _as_one(params, grads)
-        yield from map(match, grads) if whole is None else [whole]
+        return map(match, grads)
+    whole = _as_one(params, grads)
+    return list(map(match, grads)) if whole is None else [whole]
 
 
 def _as_one(params: Params, grads: Sequence[Any]) -> tuple[Any, ...] | None:

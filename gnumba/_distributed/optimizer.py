@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
+import numpy as np
+
 from .._engine.libraries import count_writes
 from .._engine.place import HOST
 from .._hyper import POSITIVE, value_at
@@ -181,7 +183,14 @@ class Distributed(Forwarding):
         by_dtype: dict[Any, list[Parameter]] = {}
         for p in params:
             by_dtype.setdefault(p.array.dtype, []).append(p)
-        self._exchanges = [Exchange(members, comm, self._options["order"]) for members in by_dtype.values()]
+        order, wire = self._options["order"], self._options["wire_dtype"]
+        for p in params:
+            if wire is not None and (p.place is not HOST or p.array.dtype != np.float32):
+                raise ValueError(
+                    f"wire_dtype is {wire!r} and parameter {p.name} is {p.array.dtype} in {p.place}, "
+                    "expected float32 in host memory"
+                )
+        self._exchanges = [Exchange(members, comm, order, wire) for members in by_dtype.values()]
         self._slices = {p.index: one for each in self._exchanges for p, one in slices(each, comm.rank, zero)}
         self._shares: dict[str, Share] = {}
         for each in self._exchanges:
@@ -345,10 +354,10 @@ class Distributed(Forwarding):
         """Gather what every rank has updated, and write it to the parameters."""
         if not self.zero:
             return
+        count_writes([p.given for p in self._whole])
         for each in self._exchanges:
             members = [self._slices[p.index] for p in each.params]
             each.spread([(one.values, one.piece.at, one.piece.size) for one in members if one.piece.size])
-        self._unpack()
 
     def _unpack(self) -> None:
         count_writes([p.given for p in self._whole])
@@ -523,8 +532,10 @@ def _checked_options(zero: Any, order: Any, average: Any, wire_dtype: Any, size:
             f"order is 'tree' for {size} ranks, expected a power of two of them, or order='any', whose bits "
             "depend on their number"
         )
-    if wire_dtype is not None:
-        raise ValueError(f"wire_dtype is {wire_dtype!r}, expected None")
+    if wire_dtype not in (None, "bfloat16") or (wire_dtype is not None and order != "tree"):
+        raise ValueError(
+            f"wire_dtype is {wire_dtype!r} with order={order!r}, expected None, or 'bfloat16' with 'tree'"
+        )
     average = checked_flag("average", average)
     return {"zero": int(zero), "order": order, "average": average, "wire_dtype": wire_dtype}
 
