@@ -13,13 +13,14 @@ from ._engine import checks
 from ._engine.arrays import as_view
 from ._engine.libraries import has_version
 from ._engine.place import place_of
-from ._engine.storage import storage_of
-from ._engine.table import Row, Table
+from ._engine.storage import Storages, storage_of
+from ._engine.table import Table
 from ._engine.view import layout
 from ._rule import Elementwise
 from ._tree import Structure, outline, read, structure, unlike, values_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Kernel = tuple[Elementwise, Storages | None]  # None: as the arrays say
 SEEN_ANEW = ("layout", "array")  # recomputed in a copy of a parameter
 
 
@@ -119,8 +120,8 @@ class Params:
     trained for nobody.
     """
 
-    def __init__(self, params: Any) -> None:
-        params = read_once(params)
+    def __init__(self, params: Any, narrow: bool = False) -> None:
+        params, self.narrow = read_once(params), narrow
         self.is_grouped = are_groups(params)
         self.parts = parts(params)
         self._containers = [params, *params] if self.is_grouped else []
@@ -142,7 +143,7 @@ class Params:
 
     def _see(self) -> None:
         """Find the arrays' memory."""
-        self.memory = checks.check_updated("parameter", {p.name: p.given for p in self._all})
+        self.memory = checks.check_updated("parameter", {p.name: p.given for p in self._all}, self.narrow)
         for p in self._all:
             p.see(self.memory.arrays[p.name])
         self.versioned = [p for p in self._all if has_version(p.given)]
@@ -170,7 +171,7 @@ class Params:
     def with_group(self, entry: Any) -> Params:
         """These arrays and those of another group."""
         made, entry = object.__new__(type(self)), _read_group(entry)
-        made.is_grouped = True
+        made.is_grouped, made.narrow = True, self.narrow
         made.parts = [*self.parts, _part(len(self.parts), entry)]
         _check_unique("the groups' names are", [part.name for part in made.parts])
         made._containers = [*self._containers, entry]
@@ -214,19 +215,22 @@ class Params:
     # Tables.
 
     def tables(
-        self, function: Elementwise, columns: Sequence[Sequence[Any]], cohorts: Sequence[Hashable] = ()
+        self, kernels: Sequence[Kernel], columns: Sequence[Sequence[Any]], cohorts: Sequence[Hashable] = ()
     ) -> list[tuple[Table, list[Parameter]]]:
-        """Tables of rows (p, *columns of p): one a storage, a place and a cohort, and whose rows they are."""
+        """Tables of rows (p, *columns of p): one a storage, a place and a cohort, and whose rows they are.
+
+        ``kernels`` are each parameter's function and the storages of its columns: for one storage the same.
+        """
         members: dict[Hashable, list[Parameter]] = {}
         for p in self._all:
             key = (*cohorts[p.index : p.index + 1], p.storage, p.place)
             members.setdefault(key, []).append(p)
-        return [
-            (Table(function, [self._row(p, columns) for p in chosen]), chosen) for chosen in members.values()
-        ]
-
-    def _row(self, p: Parameter, columns: Sequence[Sequence[Any]]) -> Row:
-        return (p.array, *(column[p.index] for column in columns))
+        made = []
+        for chosen in members.values():
+            function, storages = kernels[chosen[0].index]
+            rows = [(p.array, *columns[p.index]) for p in chosen]
+            made.append((Table(function, rows, storages), chosen))
+        return made
 
     # Copies: addresses are found anew.
 
@@ -255,7 +259,7 @@ class Parameter:
 
     def check_held(self, held: Any) -> Any:
         """The array as it is now; ValueError unless the container holds it, writable and where it was."""
-        now = as_view(self.name, self.given)
+        now = as_view(self.name, self.given, narrow=True)
         moved = layout(now) != self.layout
         if held is not self.given or moved:
             raise ValueError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
-from .storage import OF_DTYPE
+from .storage import OF_DTYPE, narrow_storage
 from .view import View, geometry_at
 
 Array = Any  # NumPy's, or a View
@@ -29,16 +29,19 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
     return made
 
 
-def as_view(name: str, x: Any) -> Array:
-    """View any library's array as NumPy's or, on a device, as a `View`; TypeError for other objects."""
+def as_view(name: str, x: Any, narrow: bool = False) -> Array:
+    """View any library's array as NumPy's or, on a device, as a `View`; TypeError for other objects.
+
+    float16 and bfloat16 are let through where they are known to be ``narrow``, in host memory.
+    """
     if isinstance(x, View):
         return x
     if isinstance(x, np.ndarray):
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, expected a plain array")
-        return _check_dtype(name, x)
+        return _check_dtype(name, x, narrow)
     if isinstance(x, np.generic):
-        return _check_dtype(name, _as_fixed_array(x))
+        return _check_dtype(name, _as_fixed_array(x), narrow)
     given, x = x, x.detach() if hasattr(x, "detach") else x  # a PyTorch tensor that requires grad
     try:
         view = host_view(x)
@@ -48,7 +51,7 @@ def as_view(name: str, x: Any) -> Array:
         raise TypeError(f"{name} ({type(x).__name__}) cannot be seen as a host array: {error}") from error
     if view is None:
         return _check_aligned(name, _check_dtype(name, device_view(name, x, given)))
-    return _check_dtype(name, view)
+    return _check_dtype(name, view, narrow)
 
 
 def _as_fixed_array(x: np.generic) -> Array:
@@ -159,9 +162,15 @@ def read_interface(x: Any) -> tuple[Any, ...]:
     return address, read_only, *lies, ordinal_of(x, address), interface.get("stream")
 
 
-def _check_dtype(name: str, x: Array) -> Array:
+def _check_dtype(name: str, x: Array, narrow: bool = False) -> Array:
     if x.dtype not in OF_DTYPE:
-        raise TypeError(f"{name} has dtype {x.dtype}, expected float32 or float64")
+        storage = narrow_storage(x.dtype)
+        if narrow and storage:
+            return x
+        few = " (float16 or bfloat16 in host memory)" if narrow else ""
+        raise TypeError(
+            f"{name} has dtype {storage.name if storage else x.dtype}, expected float32 or float64{few}"
+        )
     if not x.dtype.isnative:
         raise TypeError(f"{name} has byte-swapped dtype {x.dtype.str}, expected the machine's own order")
     return x

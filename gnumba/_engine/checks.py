@@ -12,6 +12,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from .arrays import as_view, is_foreign
 from .libraries import check_no_derivative_lost
+from .storage import storage_of
 from .view import Array, geometry, layout, where
 
 
@@ -63,8 +64,8 @@ def count_rows(arrays: Sequence[Any]) -> int:
     return counts[0]
 
 
-def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
-    """Arrays to update in place (``what`` they are): writable, no element twice."""
+def check_updated(what: str, given: Mapping[str, Any], narrow: bool = False) -> Updated:
+    """Arrays to update in place (``what`` they are): writable, no element twice; of 16 bits if ``narrow``."""
     arrays = {}
     for name, x in given.items():
         if not (isinstance(x, np.ndarray) or is_foreign(x)):
@@ -72,7 +73,7 @@ def check_updated(what: str, given: Mapping[str, Any]) -> Updated:
                 f"{what} {name} is of type {type(x).__name__}, "
                 f"expected an array (it is updated in place){_advice(x)}"
             )
-        arrays[name] = as_view(f"{what} {name}", x)
+        arrays[name] = as_view(f"{what} {name}", x, narrow)
         _check_writable(f"{what} {name}", arrays[name])
     made = Updated(arrays)
     made.check_apart(what)
@@ -87,8 +88,8 @@ def _advice(x: Any) -> str:
 
 
 def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
-    """The gradient of ``parameter`` as an array of its shape and dtype."""
-    g = as_view(f"gradient of {name}", gradient)
+    """The gradient of ``parameter`` as an array of its shape, and of its dtype or that it is computed in."""
+    g = as_view(f"gradient of {name}", gradient, narrow=True)
     check_kept_alike(name, g, parameter)
     if g.shape != parameter.shape:
         raise ValueError(
@@ -100,9 +101,11 @@ def check_gradient(name: str, gradient: Any, parameter: Array) -> Array:
 def check_kept_alike(name: str, g: Array, parameter: Array) -> None:
     """TypeError unless a gradient's elements are where and as its parameter's are."""
     check_together({f"parameter {name}": parameter, f"gradient of {name}": g})
-    if g.dtype != parameter.dtype:
+    storage, own = storage_of(g), storage_of(parameter)
+    if storage is not own and storage.kept != own.computed:
+        wide = "" if own.decode is None else f", or {own.computed}"
         raise TypeError(
-            f"gradient of {name} has dtype {g.dtype}, expected its parameter's, {parameter.dtype}"
+            f"gradient of {name} has dtype {storage.name}, expected its parameter's, {own.name}{wide}"
         )
 
 

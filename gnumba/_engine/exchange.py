@@ -27,7 +27,7 @@ FROM_OBJECT = 40  # where in its table the address of dltensor_from_py_object_no
 DL_TENSOR = 48  # bytes
 # Fields of a DLTensor: where the memory is, its device, and how the elements lie in it.
 DL_DATA, DL_DEVICE, DL_NDIM, DL_DTYPE, DL_SHAPE, DL_STRIDES, DL_OFFSET = 0, 8, 16, 20, 24, 32, 40
-ON_CPU, FLOAT = 1, 2
+ON_CPU, FLOAT, BFLOAT = 1, 2, 4
 
 
 @functools.cache
@@ -52,8 +52,8 @@ def exporter(kind: Any) -> int:
 
 def dtype_code(dtype: np.dtype[Any]) -> int:
     """A dtype of floats as the four bytes of a DLTensor's: code, bits, and lanes in two."""
-    lanes = (1).to_bytes(2, sys.byteorder)
-    return int.from_bytes(bytes([FLOAT, 8 * dtype.itemsize]) + lanes, sys.byteorder)
+    lanes, code = (1).to_bytes(2, sys.byteorder), FLOAT if dtype.kind == "f" else BFLOAT
+    return int.from_bytes(bytes([code, 8 * dtype.itemsize]) + lanes, sys.byteorder)
 
 
 @intrinsic

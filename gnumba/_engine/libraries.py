@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .view import BFLOAT16
+
 Array = np.ndarray[Any, np.dtype[Any]]
 KNOWN = ("cupy", "jax", "jaxlib", "numba", "numba_cuda", "torch")
 class_of: Callable[[Any], Any] = type  # which mypy does not take for hashable
@@ -81,7 +83,13 @@ def _view_torch(x: Any) -> Array | None:
         raise BufferError("its negative bit is set, expected .resolve_neg() of it")
     if not x.is_cpu:
         return None
-    export = _torch_export()
+    torch, export = sys.modules["torch"], _torch_export()
+    if x.dtype is torch.bfloat16:  # which NumPy has not
+        return _exported(x.view(torch.int16), export).view(BFLOAT16)
+    return _exported(x, export)
+
+
+def _exported(x: Any, export: Callable[[Any], Any] | None) -> Array:
     return np.from_dlpack(_Exported(export(x)) if export else x)
 
 

@@ -19,7 +19,7 @@ from .factor import SMALL, largest_float
 from .fold import SCALES, folded, four_squares, root
 from .lines import by_lines, runs
 from .memory import keeper, loader, moved, stay_apart, storer
-from .storage import Storage, Storages, computed, plain, storage_of
+from .storage import Storage, Storages, computed, plain, storage_of, widened
 from .table import BLOCK, Table
 from .view import address
 
@@ -33,7 +33,10 @@ def norm(tables: Iterable[tuple[Table, int]]) -> float:
 
 def largest(x: Array) -> float:
     """max |x|, nan where there is one; 0 for no element."""
-    return float(max(np.max(x), -np.min(x))) if x.size else 0.0
+    if not x.size:
+        return 0.0
+    x = widened(x)
+    return float(max(np.max(x), -np.min(x)))
 
 
 def finite_norm(tables: Sequence[Table], column: int, scale: float) -> tuple[float, bool]:

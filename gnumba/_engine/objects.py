@@ -26,6 +26,7 @@ TYPE = HEADER - WORD
 ITEMS = tuple.__basicsize__
 DATA, NDIM, SHAPE, STRIDES, BASE, DTYPE, FLAGS = range(HEADER, HEADER + 7 * WORD, WORD)
 LETTER, BYTE_ORDER, TYPE_NUMBER = HEADER + WORD + 1, HEADER + WORD + 2, HEADER + WORD + 4  # of a dtype
+VOID = 20  # the type number of structures, whatever is in them
 SWAPPED = ord(">" if sys.byteorder == "little" else "<")
 C_ORDER, WRITEABLE = 0x0001, 0x0400
 DENSE = C_ORDER | 0x0002  # or Fortran order
@@ -140,7 +141,8 @@ def same_kind(a, b):
     of_a, of_b = word(a + DTYPE), word(b + DTYPE)
     if of_a == of_b:
         return True
-    return half(of_a + TYPE_NUMBER) == half(of_b + TYPE_NUMBER) and byte(of_a + BYTE_ORDER) != SWAPPED
+    number = half(of_a + TYPE_NUMBER)
+    return number == half(of_b + TYPE_NUMBER) and byte(of_a + BYTE_ORDER) != SWAPPED and number != VOID
 
 
 @numba.njit(**OPTIONS)

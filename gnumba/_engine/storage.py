@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._rule import Elementwise
-from .view import Array
+from .view import BFLOAT16, Array
 
 
 class Storage(NamedTuple):
@@ -43,11 +43,28 @@ def plain(dtype: np.dtype[Any]) -> Storage:
 
 # By dtype: the storages of users' arrays.
 OF_DTYPE = {np.dtype(kept): plain(np.dtype(kept)) for kept in (np.float32, np.float64)}
+# By the dtype's name: those of 16 bits, which few take (_narrow.py).
+NARROW: dict[str, Storage] = {}
+
+
+def narrow_storage(dtype: np.dtype[Any]) -> Storage | None:
+    """The storage of 16 bits that a dtype is: NumPy's, that of ml_dtypes by its name, or `BFLOAT16`."""
+    name = "bfloat16" if dtype == BFLOAT16 else dtype.name
+    return NARROW.get(name) if dtype.itemsize == 2 and dtype.isnative else None
 
 
 def storage_of(x: Array) -> Storage:
     """How an array that has been checked keeps its elements."""
-    return OF_DTYPE[x.dtype]
+    return OF_DTYPE.get(x.dtype) or NARROW["bfloat16" if x.dtype == BFLOAT16 else x.dtype.name]
+
+
+def widened(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The numbers of a host array that NumPy may not know, as it computes with them."""
+    if x.dtype in OF_DTYPE:
+        return x
+    if x.dtype == np.float16:
+        return x.astype(np.float32)
+    return (x.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def storages_of(row: Iterable[Array]) -> Storages:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 Array = Any  # NumPy's, or a View
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # as NumPy has it without ml_dtypes
 Scalars = np.ndarray[Any, np.dtype[np.float64]]  # a function's, in their order
 
 

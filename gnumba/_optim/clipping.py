@@ -85,7 +85,7 @@ class Guard:
 
 def _not_finite(params: Params, gradients: tuple[Any, ...], scale: float) -> FloatingPointError:
     pairs = zip(params, gradients, strict=True)
-    seen = ((p.name, as_view(p.name, _values(g))) for p, g in pairs if g is not None)
+    seen = ((p.name, as_view(p.name, _values(g), narrow=True)) for p, g in pairs if g is not None)
     values = ((name, place_of(g).read(g)) for name, g in seen)
     bad = next((name for name, g in values if not is_finite(g, scale)), "all parameters together")
     return FloatingPointError(f"gradient of {bad} holds inf or nan, expected finite numbers")

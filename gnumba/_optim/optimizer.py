@@ -59,6 +59,7 @@ class Optimizer(Stateful):
     ranges: Mapping[str, Range] = MappingProxyType({})
     is_corrected = False  # whether there are `corrections`
     memory: Mapping[str, float] = MappingProxyType({})  # what these remember, and its first values
+    takes_narrow = True  # whether parameters may be of 16 bits, with masters
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Optimizer(Stateful):
         self._pending: tuple[Answer, list[Parameter], list[Memory]] | None = None
         self._guard = Guard(max_norm, nonfinite)
         self._given, self._names = dict(hyper), tuple(hyper)  # for all groups
-        self._params = Params(params)
+        self._params = Params(params, self.takes_narrow)
         self._groups = [self._group(k, part, hyper) for k, part in enumerate(self._params.parts)]
         self._decay_mask, self._decays = decay_mask, decaying([*self._params], decay_mask, self._names)
         self._guard.check_places(self._params)

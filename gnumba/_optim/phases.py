@@ -19,6 +19,7 @@ from ..schedules import as_loss, improves
 from .carry import check_carries, means, take_up
 from .forwarding import Forwarding
 from .groups import shown
+from .masters import masters_of, take_over
 from .optimizer import Optimizer
 from .optimizers import SGD, Adam
 from .own import RuleOptimizer, optimizer
@@ -276,11 +277,13 @@ class Phases(Forwarding):
         """Let go of the old optimizer, then make the next, so that one state is held at a time."""
         carries, left = self._carries(self.phase + 1), _title(self.optimizer)
         carried = means(self.optimizer) if carries else {}
+        masters = masters_of(self.optimizer)
         self._before, skipped, verdict = self.t, self.optimizer.skipped, self.optimizer._verdict
         del self._optimizer
         made = self._optimizer_of(self.phase + 1)
         made.__dict__.update(_skipped=skipped, _verdict=verdict)
         take_up(made, carried)
+        take_over(made, masters)
         self._enter(self.phase + 1, made)
         lr = f", lr {self.lr:g}" if "lr" in made.groups[0] else ""
         size = "" if self.batch_size is None else f", batch size {self.batch_size}"

@@ -11,10 +11,12 @@ import numpy as np
 from .._engine import checks
 from .._engine.binding import Binding
 from .._engine.place import HOST, Verdict, begin
+from .._engine.storage import Storages, storage_of
 from .._engine.table import PickedRows, Table
 from .._params import Parameter, Params
 from .._rule import Elementwise, Rule
 from .._tree import values_of
+from .masters import first_masters, kernel_for
 from .rows import Rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -97,13 +99,17 @@ class Bound(NamedTuple):
 
     views: list[Array]  # to be held to the end: tables know addresses only
     missing: list[Parameter]  # those without a gradient
-    sparse: list[Update]  # of single rows
+    sparse: list[Update]  # of single rows, or with gradients of another dtype than the table's
 
 
 def first_states(rule: Rule, params: Iterable[Parameter]) -> list[dict[str, Any]]:
     """New state of each parameter, where it lives."""
     return [
-        {name: p.place.full(p.array, rule.initial.get(name, 0.0), p.storage.computed) for name in rule.state}
+        first_masters(rule, p)
+        | {
+            name: p.place.full(p.array, rule.initial.get(name, 0.0), p.storage.computed)
+            for name in rule.state
+        }
         for p in params
     ]
 
@@ -119,10 +125,10 @@ class Plan:
     def __init__(
         self, function: Elementwise, params: Params, states: Sequence[State], decays: Sequence[bool]
     ) -> None:
-        self.params, self._function, self._states, self._decays = params, function, states, decays
-        gradients = [p.array for p in params]  # until a step binds theirs
-        columns = [gradients, *([state[name] for state in states] for name in function.columns[2:])]
-        self._tables = params.tables(function, columns, [(p.group, decays[p.index]) for p in params])
+        self.params, self._states, self._decays = params, states, decays
+        kernels = [kernel_for(function, p.storage) for p in params]
+        columns = [self._columns(p, own, p.array) for p, (own, _) in zip(params, kernels, strict=True)]
+        self._tables = params.tables(kernels, columns, [(p.group, decays[p.index]) for p in params])
         self.tables = [table for table, _ in self._tables]
         self._rows = {p.index: (table, row) for table, of in self._tables for row, p in enumerate(of)}
         self.binding = Binding([(*self._rows[p.index], p.array, p.given) for p in params], params.memory)
@@ -131,6 +137,10 @@ class Plan:
         ]
         self.judge = params.judge  # of all, where something looks at all
         self.elsewhere = any(p.place is not HOST for p in params)
+
+    def _columns(self, p: Parameter, function: Elementwise, gradient: Array) -> list[Array]:
+        """A parameter's row but for itself; until a step binds a gradient, any array will do for it."""
+        return [gradient, *(self._states[p.index][name] for name in function.columns[2:])]
 
     def updates(self, missed: Sequence[int], memories: Sequence[Memory]) -> list[Update]:
         """The launches of a step, given how many steps each parameter has missed, and its memory."""
@@ -177,25 +187,37 @@ class Plan:
     def _bind_one(self, p: Parameter, g: Any, missed: int, bound: Bound) -> None:
         """Check a gradient that is out of the ordinary, and bind it."""
         table, row = self._rows[p.index]
+        function = table.function
         if g is None:
             table.leave_out(row)
             bound.missing.append(p)
         elif isinstance(g, Rows):
-            if self._function.normed or self._function.lent:
-                found = "norms" if self._function.normed else "directions"
+            if function.normed or function.lent:
+                found = "norms" if function.normed else "directions"
                 raise TypeError(
-                    f"gradient of {p.name} is {g!r}, expected an array, as {self._function.title} has "
+                    f"gradient of {p.name} is {g!r}, expected an array, as {function.title} has "
                     f"{found} of whole parameters"
                 )
             table.leave_out(row)
             rows, g = g.of(p.name, p.array)
             bound.views.append(g)
             if rows.size:
-                whole = p.array, g, *self._states[p.index].values()
-                picked = PickedRows(self._function, whole, rows, table.storages)
+                whole = p.array, *self._columns(p, function, g)
+                picked = PickedRows(function, whole, rows, _with_gradients(table.storages, g))
                 bound.sparse.append(Update(picked, {p.index}, None, p.group, self._decays[p.index], missed))
         else:
             g = checks.check_gradient(p.name, g, p.array)
             self.params.memory.check_clear(p.name, g)
-            table.bind(row, g)
             bound.views.append(g)
+            if storage_of(g) is table.storages[1]:
+                table.bind(row, g)
+                return
+            table.leave_out(row)
+            whole = p.array, *self._columns(p, function, g)
+            other = Table(function, [whole], _with_gradients(table.storages, g))
+            bound.sparse.append(Update(other, {p.index}, None, p.group, self._decays[p.index], missed))
+
+
+def _with_gradients(storages: Storages, g: Array) -> Storages:
+    """A row's storages with those of a gradient that may be wider than its parameter."""
+    return storages[0], storage_of(g), *storages[2:]

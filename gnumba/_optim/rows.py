@@ -60,7 +60,7 @@ class Rows:
             rows = rows.astype(np.int64)  # an empty list
         if rows.dtype.kind not in "iub":
             raise TypeError(f"indices have dtype {rows.dtype}, expected integers, or a mask of bools")
-        seen = as_view("values", values)
+        seen = as_view("values", values, narrow=True)
         if rows.ndim != 1:
             raise ValueError(f"indices have shape {rows.shape}, expected one axis")
         self._mask_size = rows.size if rows.dtype.kind == "b" else None

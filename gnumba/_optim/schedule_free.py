@@ -38,6 +38,7 @@ class ScheduleFree(Optimizer):
     # The sum of the weights, the largest rate, and the 1 − β by which y is ahead of x.
     memory = MappingProxyType({"total": 0.0, "largest": 0.0, "lead": 0.0})
     _is_averaged = False
+    takes_narrow = False
 
     def mixing(self, hyper: Mapping[str, Any]) -> float:
         """β of a step."""

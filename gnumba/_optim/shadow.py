@@ -20,6 +20,16 @@ from .._signals import uninterrupted
 from .._suggest import Suggesting, no_attribute
 from ..rules.averages import exchanged
 
+
+def check_wide(params: Params) -> None:
+    """TypeError if a parameter is of 16 bits, whose master nothing beside an optimizer knows."""
+    for p in params:
+        if p.storage.decode is not None:
+            raise TypeError(
+                f"parameter {p.name} has dtype {p.storage.name}, expected float32 or float64, as it is copied"
+            )
+
+
 EXCHANGED = Elementwise(exchanged, ("p", "shadow"), ("p", "shadow"))
 
 
@@ -30,6 +40,7 @@ class Shadow:
     """
 
     def __init__(self, params: Params) -> None:
+        check_wide(params)
         self.params = params
         self._lay_out([p.array for p in params])
 
@@ -57,7 +68,8 @@ class Shadow:
         ``after`` are attributes of ``of`` to be set then: an interrupt comes before all of it or after all.
         """
         if function not in self._tables:
-            self._tables[function] = [table for table, _ in self.params.tables(function, [self.views])]
+            every = [(function, None)] * len(self.views), [(view,) for view in self.views]
+            self._tables[function] = [table for table, _ in self.params.tables(*every)]
         tables = self._tables[function]
         if "p" in function.writes:
             self._count_write()
