@@ -468,6 +468,34 @@ def test_tensors(name):
         optimizer.step(own.double())
 
 
+# Norms and clipping.
+
+
+@NARROW
+def test_norms_and_clipping(storage):
+    """In float64 of what the elements are; results are the nearest of float32's."""
+    dtype = DTYPES[storage]
+    grads = [drawn((33, 7), dtype), layouts.gaps(drawn((33, 7), dtype, 1)), drawn((), dtype, 2)]
+    wide = [g.astype(np.float32) for g in grads]
+    expected = gn.global_norm(wide)
+    assert gn.global_norm(grads) == pytest.approx(expected, rel=1e-15)
+    assert gn.clip_by_global_norm(grads, 2.0) == pytest.approx(expected, rel=1e-15)
+    gn.clip_by_global_norm(wide, 2.0)
+    for g, w in zip(grads, wide, strict=True):
+        np.testing.assert_allclose(g.astype(np.float32), w, rtol=2.0**-8, atol=2.0**-25)
+    assert gn.global_norm(grads) == pytest.approx(2.0, rel=2.0**-8)
+    wide = [g.astype(np.float32) for g in grads]
+    gn.clip_by_value(grads, 0.125)
+    for g, w in zip(grads, wide, strict=True):
+        assert_same_bits(g.astype(np.float32), np.clip(w, -0.125, 0.125))
+    rows = gn.Rows([1, 1, 2], drawn((3, 5), dtype, 3))
+    once = rows.values.astype(np.float64)
+    once = np.stack([(once[0] + once[1]).astype(np.float32).astype(dtype).astype(np.float64), once[2]])
+    assert gn.global_norm(rows) == pytest.approx(np.linalg.norm(once), rel=1e-12)
+    gn.clip_by_norm([rows], 1.0)
+    assert gn.global_norm(rows) == pytest.approx(1.0, rel=2.0**-7)
+
+
 # A GPU's kernels, run natively and compiled.
 
 

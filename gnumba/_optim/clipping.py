@@ -101,8 +101,9 @@ def global_norm(grads: Any) -> Any:
     Parameters
     ----------
     grads : array, Rows, list, tuple or dict
-        Arrays of float32 or float64, of any shape and layout; lists and dicts may be nested. None is
-        left out. Values of `Rows` that name a row more than once are summed first, as in a step.
+        Arrays of float32 or float64, or in host memory of float16 or bfloat16, of any shape and layout;
+        lists and dicts may be nested. None is left out. Values of `Rows` that name a row more than once
+        are summed first, as in a step.
 
     Returns
     -------
@@ -124,7 +125,7 @@ def global_norm(grads: Any) -> Any:
     7.0
     """
     named = _named(grads)
-    arrays = [x.sums(k) if isinstance(x, Rows) else as_view(k, x) for k, x in named.items()]
+    arrays = [x.sums(k) if isinstance(x, Rows) else as_view(k, x, narrow=True) for k, x in named.items()]
     with _judged(arrays) as verdict:
         return verdict.norm_like(_first(named))
 
@@ -273,7 +274,7 @@ def _writable(grads: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """All gradients by name, and the arrays that are about to be written, if they can be."""
     named = _named(grads)
     values = {name: _values(x) for name, x in named.items()}
-    arrays = checks.check_updated("gradient", values).arrays
+    arrays = checks.check_updated("gradient", values, narrow=True).arrays
     count_writes(values.values())
     return named, arrays
 
