@@ -11,6 +11,8 @@ Optimizers
         Around an optimizer: the moving average of its parameters, slow weights, flat minima.
     Accumulator, EarlyStopping
         Gradients of several batches for one step; when to end, with the best weights.
+    LossScale
+        What float16's losses are multiplied by, as their gradients bear it.
     Rows
         A gradient of a few rows only.
     Optimizer
@@ -97,6 +99,7 @@ from ._optim.adaptive import *  # noqa: F403
 from ._optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from ._optim.descent import *  # noqa: F403  each family, as type checkers do not look through two stars
 from ._optim.layerwise import *  # noqa: F403
+from ._optim.loss_scale import LossScale
 from ._optim.moments import *  # noqa: F403
 from ._optim.optimizer import Optimizer
 from ._optim.orthogonal import *  # noqa: F403
@@ -119,6 +122,7 @@ __all__ = [
     "Activation",
     "EarlyStopping",
     "Lookahead",
+    "LossScale",
     "Optimizer",
     "Phase",
     "Phases",

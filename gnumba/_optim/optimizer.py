@@ -20,6 +20,7 @@ from .._typing import Grads, Nonfinite, Number
 from .clipping import Guard
 from .fastpath import fast_step
 from .groups import checked_flag, decaying
+from .loss_scale import LossScale
 from .plan import Bound, Memory, Update, first_states
 from .state import Stateful, remembered
 
@@ -120,7 +121,7 @@ class Optimizer(Stateful):
 
     # The step.
 
-    def step(self, grads: Grads, *, grad_scale: Number = 1.0) -> None:
+    def step(self, grads: Grads, *, grad_scale: Number | LossScale = 1.0) -> None:
         """Update every parameter once, in place.
 
         Gradients are divided by ``grad_scale``; their norm is taken; they are clipped; then comes the
@@ -130,11 +131,13 @@ class Optimizer(Stateful):
         ----------
         grads : array, Rows, list, tuple or dict
             Gradients in the structure of ``params`` (for groups: a list, each entry in the
-            structure of that group's ``"params"``), each of its parameter's shape and dtype.
+            structure of that group's ``"params"``), each of its parameter's shape and dtype; of
+            float16 and bfloat16 parameters those of float32 will do too.
             ``None`` leaves that parameter and its state alone, ``Rows`` all rows but those it names.
             Gradients are never written.
-        grad_scale : float, default 1.0
+        grad_scale : float or LossScale, default 1.0
             > 0: what the loss was multiplied by, or how many batches the gradients were summed over.
+            A `LossScale` is told whether the step was taken, which makes ``nonfinite`` "skip".
 
         Raises
         ------
@@ -149,10 +152,10 @@ class Optimizer(Stateful):
         FloatingPointError
             If a gradient holds inf or nan, with ``nonfinite="raise"``. Nothing has changed then.
         """
+        scaled = type(grad_scale) is not float or grad_scale != 1.0
+        scale = self._scale_of(grad_scale) if scaled else 1.0
         own = self.__dict__
         fast, own["_fast"] = own["_fast"], None  # for the while: a step that fails leaves none
-        scaled = type(grad_scale) is not float or grad_scale != 1.0
-        scale = value_at(self._t, "grad_scale", grad_scale, POSITIVE) if scaled else 1.0
         if fast is not None and fast(self, grads, scale):
             own["_fast"] = fast
             return
@@ -171,6 +174,12 @@ class Optimizer(Stateful):
         launch(work, verdict, (own.update, self._after(bound.missing, verdict, memory)))
         if not (any(bound) or self._plan.elsewhere):
             own["_fast"] = fast_step(self, scaled)
+
+    def _scale_of(self, given: Any) -> float:
+        """Divisor of a step's gradients."""
+        if isinstance(given, LossScale):
+            return given._begin(self)
+        return float(value_at(self._t, "grad_scale", given, POSITIVE))
 
     def _decide(
         self, bound: Bound, gradients: tuple[Any, ...], scale: float

@@ -18,6 +18,7 @@ from .._suggest import suggesting
 from .._typing import DecayMask, Grads, Hyper, Hypers, Nonfinite, Number, Params
 from ..rules.averages import behind
 from .adaptive import Adaptive
+from .loss_scale import LossScale
 from .optimizer import Optimizer
 from .shared import RANGES
 
@@ -57,7 +58,7 @@ class ScheduleFree(Optimizer):
             "total": total, "largest": largest, "lead": after,
         }  # fmt: skip
 
-    def step(self, grads: Grads, *, grad_scale: Number = 1.0) -> None:
+    def step(self, grads: Grads, *, grad_scale: Number | LossScale = 1.0) -> None:
         self._check_not_averaged("step")
         super().step(grads, grad_scale=grad_scale)
 
