@@ -468,7 +468,7 @@ def test_tensors(name):
         optimizer.step(own.double())
 
 
-# Norms and clipping.
+# Norms, clipping, checkpoints.
 
 
 @NARROW
@@ -494,6 +494,44 @@ def test_norms_and_clipping(storage):
     assert gn.global_norm(rows) == pytest.approx(np.linalg.norm(once), rel=1e-12)
     gn.clip_by_norm([rows], 1.0)
     assert gn.global_norm(rows) == pytest.approx(1.0, rel=2.0**-7)
+
+
+def test_a_checkpoint(tmp_path):
+    """Of parameters of all dtypes, in PyTorch's arrays and NumPy's; the run goes on to the same bits."""
+    torch = pytest.importorskip("torch")
+
+    def made():
+        values = drawn((33, 7), ml_dtypes.bfloat16, 5)
+        tensor = torch.tensor(values.astype(np.float32)).to(torch.bfloat16)
+        return {"a": drawn(9, np.float16), "b": drawn((4, 3), ml_dtypes.bfloat16, 1), "c": tensor,
+                "d": drawn(3, np.float32), "e": drawn(3, np.float64), "f": layouts.gaps(values)}  # fmt: skip
+
+    def grads(seed):
+        return {name: drawn(tuple(x.shape), np.float32, seed).astype(getattr(x, "dtype", None)
+                if name in "ae" else np.float32) for name, x in made().items()}  # fmt: skip
+
+    params, path = made(), tmp_path / "run.safetensors"
+    optimizer = gn.Adam(params, lr=0.1)
+    for seed in (1, 2):
+        optimizer.step(grads(seed))
+    gn.save_checkpoint(path, params, optimizer, extra={'"dtype":"BF16"': '"dtype":"U16"'})
+    others = made()
+    resumed = gn.Adam(others, lr=0.1)
+    assert gn.load_checkpoint(path, others, resumed) == {'"dtype":"BF16"': '"dtype":"U16"'}
+    for each in (optimizer, resumed):
+        each.step(grads(3))
+    for name, x in params.items():
+        mine, other = (each.float().numpy() if name == "c" else each for each in (x, others[name]))
+        assert_same_bits(mine, other, name)
+    for name, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            assert_same_bits(value, resumed.state_dict()["state"][name][key], f"{key} of {name}")
+    from safetensors.torch import load_file
+
+    assert load_file(path)["params/b"].dtype == torch.bfloat16
+    swapped = made() | {"a": drawn(9, ml_dtypes.bfloat16), "b": drawn((4, 3), np.float16)}
+    with pytest.raises(ValueError, match=r"parameter a is float16 .* expected bfloat16"):
+        gn.load_checkpoint(path, swapped)
 
 
 # A GPU's kernels, run natively and compiled.

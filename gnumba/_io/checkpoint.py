@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -32,6 +32,8 @@ from .._engine import checks
 from .._engine.arrays import as_view
 from .._engine.libraries import count_writes
 from .._engine.place import place_of
+from .._engine.storage import narrow_storage
+from .._engine.view import BFLOAT16
 from .._hyper import load_all
 from .._params import named
 from .._signals import uninterrupted
@@ -122,7 +124,8 @@ def save_checkpoint(
     ranks = ranks_of(_objects(optimizer, also))
 
     def check() -> tuple[dict[str, Array], dict[tuple[str, ...], Stateful], Any, Any]:
-        arrays = {name: as_view(f"parameter {name}", x) for name, x in named(params).items()}
+        alone = ranks is None  # pieces of folders are of NumPy's dtypes
+        arrays = {name: as_view(f"parameter {name}", x, alone) for name, x in named(params).items()}
         return (
             arrays,
             _stateful(optimizer, also),
@@ -168,7 +171,8 @@ def _write_file(
     rest: dict[str, Any],
 ) -> None:
     """All of a run as one safetensors file."""
-    tensors = {f"params/{name}": dense(name, array) for name, array in arrays.items()}
+    bfloats = [f"params/{name}" for name, array in arrays.items() if _dtype_name(array) == "bfloat16"]
+    tensors = {f"params/{name}": dense(name, _known(array)) for name, array in arrays.items()}
     content: dict[str, Any] = {"sha256": "0" * 64, "version": VERSION}
     if "optimizer" in states:
         content["optimizer"] = packed("optimizer", states["optimizer"], tensors)
@@ -176,7 +180,7 @@ def _write_file(
     tensors |= others
     if "also" in states:
         content["also"] = packed("also", states["also"], tensors)
-    data = _serialized(tensors, content)
+    data = _serialized(tensors, content, bfloats)
     view = memoryview(data)
     pieces = view[: DIGITS.start], _digits(data), view[DIGITS.stop :]
     if isinstance(path, (str, bytes, os.PathLike)):
@@ -249,7 +253,7 @@ def load_checkpoint(
 
     def read() -> Loaded:
         objects, given = _stateful(optimizer, also), named(params)
-        arrays = checks.check_updated("parameter", given).arrays
+        arrays = checks.check_updated("parameter", given, narrow=True).arrays
         with _opened(path) as (tensors, content):
             _check_parameters(arrays, tensors)
             state = resolved(content["rng"])
@@ -268,7 +272,7 @@ def load_checkpoint(
             each.load_state_dict(state)
         count_writes(loaded.given.values())
         for array, values in loaded.writes:
-            place_of(array).copy(array, values)
+            place_of(array).copy(array, values.view(array.dtype))
         if ranks is not None and loaded.is_sliced:
             ranks.spread()
         if rng is not None:
@@ -311,13 +315,13 @@ def _opened(path: Any) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
 # The file.
 
 
-def _serialized(tensors: dict[str, Array], content: dict[str, Any]) -> bytes:
+def _serialized(tensors: dict[str, Array], content: dict[str, Any], bfloats: Sequence[str]) -> bytes:
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
     text = json.dumps(content, separators=(",", ":"))
     try:
-        data = save(tensors, {"gnumba": text})
+        data = _said_to_be("BF16", save(tensors, {"gnumba": text}), bfloats)
     except (SafetensorError, UnicodeError) as error:
         raise ValueError(f"this cannot be saved as safetensors: {error}") from error
     if int.from_bytes(data[:8], "little") > LONGEST:  # some versions write more than they read
@@ -364,11 +368,27 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         content = json.loads(header["__metadata__"]["gnumba"])
         if content["version"] != VERSION:
             raise ValueError(f"its version is {content['version']!r}, expected {VERSION}")
-        tensors = load(data)
+        bfloats = [name for name, each in header.items() if each.get("dtype") == "BF16"]
+        tensors = load(_said_to_be("U16", data, bfloats))
+        tensors |= {name: tensors[name].view(BFLOAT16) for name in bfloats}
         states = {name: unpacked(content[name], tensors) for name in STATES if name in content}
         return tensors, states | {"rng": unpacked(content["rng"], tensors), "extra": content["extra"]}
     except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{name} cannot be loaded: {error}") from error
+
+
+def _said_to_be(dtype: str, data: bytes, names: Sequence[str]) -> bytes:
+    """The file with these tensors, if any, under another dtype of 16 bits; safetensors for NumPy knows no
+    bfloat16."""
+    if not names:
+        return data
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    for name in names:
+        header[name]["dtype"] = dtype
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _digits(data: bytes) -> bytes:
@@ -394,11 +414,23 @@ def _check_parameters(arrays: dict[str, Array], tensors: Mapping[str, Any]) -> N
         )
     for name, array in arrays.items():
         tensor = tensors[f"params/{name}"]
-        if (tensor.dtype, tensor.shape) != (array.dtype, array.shape):
+        found, own = ((_dtype_name(x), x.shape) for x in (tensor, array))
+        if found != own:
             raise ValueError(
-                f"parameter {name} is {tensor.dtype} {tensor.shape} in the checkpoint, "
-                f"expected {array.dtype} {array.shape}, as here"
+                f"parameter {name} is {found[0]} {found[1]} in the checkpoint, "
+                f"expected {own[0]} {own[1]}, as here"
             )
+
+
+def _known(x: Array) -> Array:
+    """An array as NumPy knows its elements: of bfloat16 the bits."""
+    return x.view(np.uint16) if _dtype_name(x) == "bfloat16" else x
+
+
+def _dtype_name(x: Array) -> str:
+    """A dtype's name; bfloat16 has several dtypes."""
+    storage = narrow_storage(x.dtype)
+    return storage.name if storage else str(x.dtype)
 
 
 def _check_generator(rng: np.random.Generator, state: Any) -> None:
