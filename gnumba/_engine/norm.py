@@ -73,7 +73,7 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
     total = 0.0
     if len(table.strided) < len(table.rows):
         kernel = _squares(storage, target, scale != 1.0)
-        total += kernel(table.addresses, column, table.blocks, shares, scale)
+        total += kernel(table.addresses, table.function.switch, column, table.blocks, shares, scale)
     for arrays in table.strided.values():
         kernel = _strided_squares(storage, target, scale != 1.0)
         x = arrays[column]
@@ -83,20 +83,23 @@ def _sum_of_squares(table: Table, column: int, scale: float) -> float:
 
 @functools.cache
 def _squares(storage: Storage, target: str, scaled: bool) -> Kernel:
-    """``kernel(table, column, blocks, shares, scale)`` of dense rows cut into blocks (k, lo, hi)."""
+    """``kernel(table, switch, column, blocks, shares, scale)`` of dense rows cut into blocks (k, lo, hi).
+
+    A row whose ``switch`` column is 0 is left out.
+    """
     of_block, itemsize = block_squares(storage, scaled), storage.itemsize
 
-    def squares(table, column, blocks, shares, scale):
+    def squares(table, switch, column, blocks, shares, scale):
         count = blocks.shape[0]
         sums = np.zeros(count)
         for share in prange(shares):
             for b in range(count * share // shares, count * (share + 1) // shares):
-                at, lo = table[blocks[b, 0], column], blocks[b, 1]
-                if at != 0:
-                    sums[b] = of_block(at + lo * itemsize, blocks[b, 2] - lo, scale, None)
+                k, lo = blocks[b, 0], blocks[b, 1]
+                if table[k, switch] != 0:
+                    sums[b] = of_block(table[k, column] + lo * itemsize, blocks[b, 2] - lo, scale, None)
         return folded(sums, count)
 
-    arguments = (INT64_TABLE, types.int64, INT64_TABLE, types.int64, types.float64)
+    arguments = (INT64_TABLE, types.int64, types.int64, INT64_TABLE, types.int64, types.float64)
     return _made(squares, target, arguments)
 
 

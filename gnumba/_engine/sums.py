@@ -36,29 +36,30 @@ part_sums, whole_block, block_values, parts = map(shared, (BLOCK // 16 + 16, BLO
 def squares(storage: Storage) -> Body:
     """Σx² of a column of dense rows, and with the last of its ``slots`` the norm of all.
 
-    (table, columns, column, pieces, count, sums, counter, totals, slot, slots, control, scale, limit, skip)
+    (table, columns, switch, column, pieces, count, sums, counter, totals, slot, slots, control,
+    scale, limit, skip)
 
-    ``pieces`` are (k, lo, hi) of at most `BLOCK` elements; ``sums`` is scratch for `PER_SLOT` numbers a
-    piece; ``counter`` is 0 before and after. The sums, at each of `SCALES`, go to ``totals`` at ``slot``;
-    `_finish` says what the last slot's launch writes to ``control``.
+    ``pieces`` are (k, lo, hi) of at most `BLOCK` elements; a row whose ``switch`` column is 0 is left out.
+    ``sums`` is scratch for `PER_SLOT` numbers a piece; ``counter`` is 0 before and after. The sums, at each
+    of `SCALES`, go to ``totals`` at ``slot``; `_finish` says what the last launch writes to ``control``.
     """
     block_sums, fold_all = block_squares(number_of(storage), storage.computed), fold_slot(storage.computed)
 
     def squares(
-        block, blocks, rank, size, table, columns, column, pieces, count,
+        block, blocks, rank, size, table, columns, switch, column, pieces, count,
         sums, counter, totals, slot, slots, control, scale, limit, skip,
     ):  # fmt: skip
         values = part_sums()
         for b in range(block, count, blocks):
             k, lo, hi = listed(pieces, b, (0, 0, 0))
-            at = get(np.int64, table, k * columns + column)
-            block_sums((at,), lo, hi if at != 0 else lo, values, sums, b, count, rank, size)
+            at, there = get(np.int64, table, k * columns + column), get(np.int64, table, k * columns + switch)
+            block_sums((at,), lo, hi if there != 0 else lo, values, sums, b, count, rank, size)
         if _is_last(counter, blocks, values, rank):
             fold_all(sums, count, totals, slot, rank, size)
             if rank == 0 and slot == slots - 1:
                 _finish(totals, slots, control, scale, limit, skip)
 
-    arguments = (*(WHOLE,) * 11, REAL, REAL, WHOLE)
+    arguments = (*(WHOLE,) * 12, REAL, REAL, WHOLE)
     return Body(f"squares_{storage.name}", squares, arguments)
 
 
@@ -96,18 +97,21 @@ def strided_squares(storage: Storage) -> Body:
 def overflow(storage: Storage) -> Body:
     """Whether an element of a column of dense rows is infinite only after division by ``scale``.
 
-    (table, columns, column, pieces, count, control, scale, skip), as `squares` has them, which comes before.
+    (table, columns, switch, column, pieces, count, control, scale, skip), as `squares` has them, which comes
+    before.
     """
     mark, (load, _) = _overflow_marked(storage.computed), accessors(storage)
 
-    def overflow(block, blocks, rank, size, table, columns, column, pieces, count, control, scale, skip):
+    def overflow(
+        block, blocks, rank, size, table, columns, switch, column, pieces, count, control, scale, skip
+    ):
         for b in range(block, count, blocks):
             k, lo, hi = listed(pieces, b, (0, 0, 0))
-            at = get(np.int64, table, k * columns + column)
-            for i in range(lo + rank, hi if at != 0 else lo, size):
+            at, there = get(np.int64, table, k * columns + column), get(np.int64, table, k * columns + switch)
+            for i in range(lo + rank, hi if there != 0 else lo, size):
                 mark(np.float64(load((at,), i)[0]), control, scale, skip)
 
-    return Body(f"overflow_{storage.name}", overflow, (*(WHOLE,) * 6, REAL, WHOLE))
+    return Body(f"overflow_{storage.name}", overflow, (*(WHOLE,) * 7, REAL, WHOLE))
 
 
 @functools.cache

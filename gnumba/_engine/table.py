@@ -98,8 +98,9 @@ class Table:
     def column(self, k: int) -> Iterator[Array]:
         """The k-th array of each row that is not left out, dense ones flat."""
         storage = self.storages[k]
-        for at, size in zip(self.addresses[:, k].tolist(), self._sizes.tolist(), strict=True):
-            if at:
+        columns = self.addresses[:, k].tolist(), self.addresses[:, self.function.switch].tolist()
+        for at, there, size in zip(*columns, self._sizes.tolist(), strict=True):
+            if there:
                 memory = (ctypes.c_char * (size * storage.itemsize)).from_address(at)
                 yield np.frombuffer(memory, storage.kept)
         yield from (arrays[k] for arrays in self.strided.values())

@@ -36,7 +36,7 @@ from .memory import DeviceView, downloaded, uploaded
 Array = np.ndarray[Any, np.dtype[Any]]
 A_PROCESSOR = 8  # blocks of 256 threads that are on one at a time
 SWEEP_CONTROL = 3  # which argument of a sweep
-OF_TABLE = 5  # how many arguments of `sums.squares` come first
+OF_TABLE = 6  # how many arguments of `sums.squares` come first
 
 
 @functools.cache
@@ -416,7 +416,8 @@ class Resident:
             self.device.start(body, self.stream, self.count, *where, *rest)
 
     def _column(self, table: Table, column: int) -> tuple[int, ...]:
-        return self.rows_at, len(table.function.columns), column, self.pieces_at, self.count
+        of = table.function
+        return self.rows_at, len(of.columns), of.switch, column, self.pieces_at, self.count
 
 
 class Control:
