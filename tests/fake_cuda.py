@@ -129,6 +129,7 @@ class Status(enum.IntEnum):
     CUDA_SUCCESS = 0
     CUDA_ERROR_NOT_INITIALIZED = 3
     CUDA_ERROR_NOT_READY = 600
+    CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906
 
 
 class Event:
@@ -161,7 +162,7 @@ class Libcuda(types.ModuleType):
         self.attributes = {"major": 9, "minor": 0, "multiprocessors": 2, "pools": pools}
         self.calls = collections.Counter()
         self.memory, self.pinned, self.events, self.contexts = {}, {}, set(), 0
-        self.graveyard, self.dead = [], set()
+        self.graveyard, self.dead, self.captured = [], set(), False
         self.queues, self.done = collections.defaultdict(collections.deque), collections.Counter()
         self.given = collections.Counter()
         self.random = np.random.default_rng(seed)
@@ -188,6 +189,7 @@ class Libcuda(types.ModuleType):
 
     def put(self, stream, work, after=(0, 0)):
         assert stream not in self.dead, f"work is put on stream {stream}, which is gone"
+        assert stream or not self.captured, "the default stream is used, which ends another stream's capture"
         self.queues[stream].append((work, after))
         self.given[stream] += 1
 
@@ -229,7 +231,12 @@ class Libcuda(types.ModuleType):
     def cuCtxPopCurrent(self):
         self.contexts -= 1
 
+    def cuStreamIsCapturing(self, stream):
+        implicit = self.captured and not stream
+        return (Status.CUDA_ERROR_STREAM_CAPTURE_IMPLICIT if implicit else Status.CUDA_SUCCESS, 0)
+
     def cuCtxSynchronize(self):
+        assert not self.captured, "the device is waited for, which ends the capture"
         self.run()
 
     def cuPointerGetAttribute(self, kind, address):

@@ -1111,6 +1111,35 @@ def test_memory_is_freed_after_its_last_use(library, seed):
     assert len(library.memory) == 0
 
 
+@pytest.mark.parametrize("pools", [0, 1])
+@pytest.mark.parametrize("stream", [None, 7])
+@pytest.mark.parametrize("following", ["end", "allocation"])
+def test_memory_that_ends_while_work_is_captured_is_freed_later(library, pools, stream, following):
+    """The default stream must not be used while another one's work is captured for a graph."""
+    library.attributes["pools"] = pools
+    kept, ended = (gn.relu(FakeArray(np.ones(5001), stream=stream)) for _ in range(2))
+    library.run()
+    before = len(library.memory)
+    library.captured = True
+    refused = []
+    with pytest.MonkeyPatch.context() as patched:  # an error in a finalizer goes nowhere else
+        patched.setattr(sys, "unraisablehook", refused.append)
+        patched.setattr(sys, "excepthook", lambda *error: refused.append(error))
+        del ended
+        gc.collect()
+    assert not refused
+    assert len(library.memory) == before
+    library.captured = False
+    if following == "end":
+        del kept
+        gc.collect()
+    else:
+        there = gn.relu(FakeArray(np.ones(3), stream=stream))
+        assert there.size == 3
+    library.run()
+    assert len(library.memory) == before - (2 if following == "end" else 0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", [copy.copy, copy.deepcopy])
 def test_a_copys_state_is_there_before_its_first_step(library, kind, seed):

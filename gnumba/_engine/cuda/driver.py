@@ -13,7 +13,7 @@ import ctypes
 import functools
 import os
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
@@ -250,6 +250,7 @@ class Cuda:
         self._multiprocessors: dict[int, int] = {}
         self._kernels: dict[tuple[int, Body], Handle] = {}
         self._pools: dict[int, bool] = {}
+        self._ended = defaultdict[int, list[tuple[int, StreamOrder | None]]](list)
         self._staging: dict[int, _Staging] = {}
         self._process = os.getpid()
 
@@ -316,6 +317,7 @@ class Cuda:
     def allocate(self, device: int, nbytes: int, order: StreamOrder | None = None) -> Memory:
         pooled = order is not None and self._has_pool(device)
         with self._at(device):
+            self._free_ended(device)
             if pooled and order is not None:
                 address = _checked(self._cu.cuMemAllocAsync(nbytes, order.stream))
             else:
@@ -328,15 +330,29 @@ class Cuda:
             with contextlib.suppress(CudaError), self._at(device):
                 release(*what)
 
-    def free(self, address: int, order: StreamOrder | None) -> None:
-        """Free memory after its last use: on the default stream, which outlives all others."""
-        if order is None:
-            _checked(self._cu.cuCtxSynchronize())
-            _checked(self._cu.cuMemFree(address))
+    def free(self, device: int, address: int, order: StreamOrder | None) -> None:
+        """Free memory after its last use: on the default stream, which outlives all others.
+
+        While work of another stream is captured for a graph, that would end the capture: such memory is
+        freed with the next, or before the next is allocated.
+        """
+        self._ended[device].append((address, order))
+        self._free_ended(device)
+
+    def _free_ended(self, device: int) -> None:
+        """Free all memory that has ended, unless the default stream may not be used; in the context."""
+        ended = self._ended[device]
+        if not ended or self._cu.cuStreamIsCapturing(0)[0]:
             return
-        if order.event is not None:
-            _checked(self._cu.cuStreamWaitEvent(0, order.event.handle, 0))
-        _checked(self._cu.cuMemFreeAsync(address, 0))
+        while ended:
+            address, order = ended.pop()
+            if order is None:
+                _checked(self._cu.cuCtxSynchronize())
+                _checked(self._cu.cuMemFree(address))
+                continue
+            if order.event is not None:
+                _checked(self._cu.cuStreamWaitEvent(0, order.event.handle, 0))
+            _checked(self._cu.cuMemFreeAsync(address, 0))
 
     def _has_pool(self, device: int) -> bool:
         """Whether memory can be allocated in the order of a stream, which some virtual GPUs cannot."""
@@ -438,7 +454,7 @@ class _Owned:
 
     def __init__(self, cuda: Cuda, device: int, address: int, order: StreamOrder | None) -> None:
         self.address = address
-        weakref.finalize(self, cuda.end, device, cuda.free, address, order).atexit = False
+        weakref.finalize(self, cuda.end, device, cuda.free, device, address, order).atexit = False
 
 
 class _Event:
