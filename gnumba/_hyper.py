@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +66,13 @@ def number(name: str, given: Any, allowed: Range) -> float:
     if not allowed.lowest <= made <= allowed.highest or (allowed.whole and made % 1.0):
         raise ValueError(f"{name} is {made!r}, expected {allowed.words}")
     return made
+
+
+def integer(name: str, given: Any, least: int) -> int:
+    """The integer given, of whatever type, checked; a bool is none."""
+    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
+        raise ValueError(f"{name} is {given!r}, expected an integer ≥ {least}")
+    return int(given)
 
 
 def is_number(given: Any) -> bool:

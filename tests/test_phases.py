@@ -814,6 +814,8 @@ SGD = functools.partial(gn.Phase, gn.SGD)
 
 WRONG_PHASES = {
     "steps 0": (lambda: SGD(steps=0), ValueError, "steps is 0, expected an integer ≥ 1"),
+    "steps True": (lambda: SGD(steps=True), ValueError, "steps is True, expected an integer ≥ 1"),
+    "patience False": (lambda: SGD(patience=False), ValueError, "patience is False, expected an integer ≥ 0"),
     "half a step": (lambda: SGD(steps=1.5), ValueError, "steps is 1.5"),
     "patience -1": (lambda: SGD(patience=-1), ValueError, "patience is -1, expected an integer ≥ 0"),
     "patience nan": (lambda: SGD(patience=np.nan), ValueError, "patience is nan"),

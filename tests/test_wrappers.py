@@ -258,8 +258,9 @@ def test_wrappers_that_will_not_do():
     w = np.ones(2)
     with pytest.raises(TypeError, match="optimizer is of type ndarray, expected an optimizer"):
         gn.Lookahead(w)
-    with pytest.raises(ValueError, match="every is 0, expected an integer ≥ 1"):
-        gn.Lookahead(gn.SGD(w), every=0)
+    for every in (0, True, 2.0, "2"):
+        with pytest.raises(ValueError, match=f"every is {every!r}, expected an integer ≥ 1"):
+            gn.Lookahead(gn.SGD(w), every=every)
     with pytest.raises(ValueError, match=r"alpha is 1.5, expected a number in \[0, 1\]"):
         gn.Lookahead(gn.SGD(w), alpha=1.5)
     with pytest.raises(ValueError, match=r"rho is -1.0, expected a finite number ≥ 0"):
@@ -380,8 +381,9 @@ def test_early_stopping_goes_on_as_if_it_had_not_been_copied(way, kept, tmp_path
 def test_early_stoppings_that_will_not_do():
     """Each in a sentence."""
     w = np.ones(2)
-    with pytest.raises(ValueError, match="patience is -1, expected an integer ≥ 0"):
-        gn.EarlyStopping(-1)
+    for patience in (-1, True, 2.0):
+        with pytest.raises(ValueError, match=f"patience is {patience!r}, expected an integer ≥ 0"):
+            gn.EarlyStopping(patience)
     with pytest.raises(ValueError, match="mode is 'less', expected 'min' or 'max'"):
         gn.EarlyStopping(mode="less")
     with pytest.raises(ValueError, match=r"threshold is 1.0, expected a number in \[0, 1\)"):

@@ -6,10 +6,10 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
-from .._hyper import load_all
+from .._hyper import integer, load_all
 from .._io.batches import checked_size
 from .._params import read_once
 from .._rule import Rule
@@ -81,8 +81,8 @@ class Phase:
         if not callable(make):
             raise TypeError(f"make is {make!r}, expected an optimizer class, a rule or a callable")
         self.make = make
-        self.steps = None if steps is None else _at_least("steps", steps, 1)
-        self.patience = None if patience is None else _at_least("patience", patience, 0)
+        self.steps = None if steps is None else integer("steps", steps, 1)
+        self.patience = None if patience is None else integer("patience", patience, 0)
         self.batch_size = batch_size
         self.size_at(0)
         self.carry = None if carry is None else _checked_carry(carry)
@@ -439,20 +439,14 @@ def _checked_counts(state: Any, phases: int) -> tuple[int, int, int, int]:
         names = sorted(state) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(f"state has {names}, expected {sorted(expected)}")
     own = state["optimizer"].get("t") if isinstance(state["optimizer"], Mapping) else None
-    own = _at_least("state['optimizer']['t']", own, 0)
-    t = _at_least("state['t']", state["t"], own)
-    phase, waited = (_at_least(f"state[{name!r}]", state[name], 0) for name in ("phase", "waited"))
+    own = integer("state['optimizer']['t']", own, 0)
+    t = integer("state['t']", state["t"], own)
+    phase, waited = (integer(f"state[{name!r}]", state[name], 0) for name in ("phase", "waited"))
     if phase >= phases:
         raise ValueError(f"state['phase'] is {phase}, expected one of {phases} phases")
     if not isinstance(state["best"], Real):
         raise ValueError(f"state['best'] is {state['best']!r}, expected a number")
     return t, own, phase, waited
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} is {value!r}, expected an integer ≥ {least}")
-    return int(value)
 
 
 def _schedules(hyper: Mapping[str, Any], able: str) -> Iterator[Any]:

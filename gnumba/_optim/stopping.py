@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal, Self
 
-from .._hyper import FRACTION, number
+from .._hyper import FRACTION, integer, number
 from .._params import Params
 from .._signals import uninterrupted
 from .._typing import Params as Arrays
@@ -79,11 +79,9 @@ class EarlyStopping(Strict):
         threshold: float = 0.0,
         mode: Literal["min", "max"] = "min",
     ) -> None:
-        if not isinstance(patience, Integral) or isinstance(patience, bool) or patience < 0:
-            raise ValueError(f"patience is {patience!r}, expected an integer ≥ 0")
         if mode not in ("min", "max"):
             raise ValueError(f"mode is {mode!r}, expected 'min' or 'max'")
-        self._patience: int = int(patience)
+        self._patience: int = integer("patience", patience, 0)
         self._mode: str = mode
         self._threshold: float = number("threshold", threshold, FRACTION)
         self._best: float = math.inf if mode == "min" else -math.inf

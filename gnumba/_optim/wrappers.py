@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from numbers import Integral
 from typing import Any
 
-from .._hyper import FRACTION, NOT_NEGATIVE, UNIT, fixed, value_at
+from .._hyper import FRACTION, NOT_NEGATIVE, UNIT, fixed, integer, value_at
 from .._params import Params
 from .._rule import Elementwise
 from .._signals import uninterrupted
@@ -236,9 +235,7 @@ class Lookahead(Forwarding):
 
     @every.setter
     def every(self, value: int) -> None:
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"every is {value!r}, expected an integer ≥ 1")
-        self._every: int = int(value)
+        self._every: int = integer("every", value, 1)
 
     @property
     def alpha(self) -> Any:
