@@ -24,13 +24,14 @@ import numpy as np
 from ._engine import checks
 from ._engine.apply import apply
 from ._engine.arrays import as_view, empty_like, in_kind_of, numbers, operand
+from ._engine.compile.snapshot import current
 from ._engine.flat import launch_flat
 from ._engine.libraries import count_writes
 from ._engine.place import HOST, place_of
 from ._engine.rowwise import Rowwise
 from ._engine.view import View, broadcast
 from ._nn.softmax import checked_axis, refuse_device, write
-from ._rule import Elementwise, defaults_of, scalar_function
+from ._rule import Compilable, Elementwise, defaults_of, scalar_function
 from ._suggest import module_getattr, no_argument, suggesting
 from .elementary import where
 from .rules import losses as rules
@@ -52,7 +53,7 @@ Scalar = Callable[..., Any]
 REDUCTIONS = ("mean", "sum", "none")
 
 
-class Loss:
+class Loss(Compilable):
     """An elementwise loss: ``loss(prediction, target, *, weight=None, reduction="mean", out=None)``.
 
     Made by ``gnumba.loss``. Calling it returns (loss, gradient).
@@ -64,18 +65,9 @@ class Loss:
     """
 
     def __init__(self, fn: Scalar, gradient: Scalar, doc: str | None = None) -> None:
-        self.rule, self.gradient = fn, gradient
-        self.name = self.__name__ = self.__qualname__ = fn.__name__
         parameters = _read_signature(fn, gradient)
-        self._arrays, self._hyper = (
-            tuple(p.name for p in parameters[:2]),
-            tuple(p.name for p in parameters[2:]),
-        )
-        self._defaults = defaults_of(f"loss {self.name!r}", parameters)
-        self.__signature__ = _called_with(parameters)
-        self.__module__ = "gnumba.losses" if (fn.__module__ or "").startswith("gnumba.") else fn.__module__
-        self.__doc__ = doc or fn.__doc__
-        scalars, title = (*self._hyper, "scale"), "loss {!r}"
+        arrays, hyper = (tuple(p.name for p in some) for some in (parameters[:2], parameters[2:]))
+        scalars, title = (*hyper, "scale"), "loss {!r}"
         both, weighted = _both(fn, gradient), _weighted(fn, gradient)
         reads, writes = ("prediction", "target"), ("gradient", "loss")
         self._functions = {
@@ -86,6 +78,13 @@ class Loss:
             for has_weight in (False, True)
             for summed in (False, True)
         }  # fmt: skip
+        super().__init__(self._functions[False, False], fn, gradient)
+        self.rule, self.gradient, self._arrays, self._hyper = fn, gradient, arrays, hyper
+        self._defaults = defaults_of(self._title, parameters)
+        self.__signature__ = _called_with(parameters)
+        if self._built_in:
+            self.__module__ = __name__  # where the public object is found
+        self.__qualname__, self.__doc__ = fn.__qualname__, doc or fn.__doc__
 
     def __call__(
         self, *arrays: Array, weight: Array = None, reduction: str = "mean", out: Array = None, **named: Any
@@ -146,11 +145,24 @@ class Loss:
             raise ValueError(f"huber: delta is {given['delta']}, expected a number above 0")
         return (*map(given.__getitem__, self._arrays), [float(given[name]) for name in self._hyper])
 
-    def __reduce__(self) -> str:
-        return self.__qualname__
-
     def __repr__(self) -> str:
         return f"<loss {self.name}{self.__signature__}>"
+
+
+class OwnLoss(Loss):
+    """A user's loss: each call uses its functions as what they are made of is by then."""
+
+    def __init__(self, fn: Scalar, gradient: Scalar) -> None:
+        super().__init__(fn, gradient)
+        self._built_in = False  # whosever the function is
+
+    def _like(self, *parts: Scalar) -> Loss:
+        fn, gradient = parts
+        return Loss(fn, gradient)
+
+    def __call__(self, *arrays: Array, **named: Any) -> tuple[Any, Any]:
+        """The loss, and its gradient in the prediction."""
+        return current(self)(*arrays, **named)  # type: ignore[no-any-return]
 
 
 def _both(fn: Scalar, gradient: Scalar) -> Scalar:
@@ -233,6 +245,9 @@ def divisor_of(name: str, reduction: str, count: int, what: str, x: Any) -> floa
 def loss(*misplaced: Any, gradient: Scalar | None = None) -> Callable[[Scalar], Loss]:
     """Make a loss of a scalar function and its derivative in the prediction.
 
+    What the two are made of is looked at in each call, as in `activation`; `check_derivative` compares
+    them.
+
     Parameters
     ----------
     gradient : callable
@@ -267,7 +282,7 @@ def loss(*misplaced: Any, gradient: Scalar | None = None) -> Callable[[Scalar], 
             "gnumba.loss takes the gradient by name and decorates the function: @gnumba.loss(gradient=...)"
         )
     made = scalar_function("gradient", gradient)
-    return lambda fn: Loss(scalar_function("the decorated function", fn), made)
+    return lambda fn: OwnLoss(scalar_function("the decorated function", fn), made)
 
 
 COMMON = """

@@ -126,6 +126,11 @@ def test_over_what_overlaps(rng):
         (lambda a, b: gn.glu.backward(a, a, b, out=(b, b)), ValueError, "share elements"),
         (lambda a, b: gn.glu.backward(a, a, b, out=(a, b[:2])), ValueError, r"out\[1\]"),
         (lambda a, b: product(a, b, gamma=1.0), TypeError, "gamma"),
+        (lambda a, b: gn.swiglu(a), TypeError, r"^swiglu\(\) lacks gate$"),
+        (lambda a, b: product(), TypeError, r"^product\(\) lacks x and gate$"),
+        (lambda a, b: gn.glu.derivative(a), TypeError, r"^glu\.derivative\(\) lacks gate$"),
+        (lambda a, b: gn.glu.backward(a, b), TypeError, r"^glu\.backward\(\) lacks gate$"),
+        (lambda a, b: gn.glu.backward(x=a, gate=b), TypeError, r"^glu\.backward\(\) lacks dy$"),
     ],
 )
 def test_errors_change_nothing(call, error, words):
@@ -165,5 +170,7 @@ def test_a_wrong_derivative_is_found():
     gone = gn.activation(derivative=lambda x: x / x)(lambda x: x)
     with pytest.raises(ValueError, match="is nan at x = 0"):
         gn.check_derivative(gone, [1.0, 0.0])
-    with pytest.raises(TypeError, match="act is of type function, expected an activation"):
+    with pytest.raises(
+        TypeError, match="act is of type function, expected an activation or an elementwise loss"
+    ):
         gn.check_derivative(lambda x: x)

@@ -410,3 +410,30 @@ def test_the_gradient_is_that_of_the_loss():
         up, _ = gn.losses.softmax_cross_entropy(x + step, labels, reduction=reduction)
         down, _ = gn.losses.softmax_cross_entropy(x - step, labels, reduction=reduction)
         np.testing.assert_allclose((up - down) / 2e-5, gradient[i, j], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in gn.losses.__all__ if name != "softmax_cross_entropy"][1:])
+def test_gradients_are_those_of_the_losses(name):
+    """Differences of the seven, at targets where each has a value."""
+    assert gn.check_derivative(getattr(gn.losses, name)) < 1e-11
+
+
+def test_a_wrong_gradient_is_found():
+    """With prediction and target; hyperparameters and targets are given as in a call."""
+    half = gn.loss(gradient=lambda p, t, q: 2.0 * q * (p - t))(lambda p, t, q=0.5: 0.5 * (p - t) * (p - t))
+    assert gn.check_derivative(half) < 1e-11
+    with pytest.raises(
+        ValueError, match=r"^the gradient of loss '<lambda>' is 6 at p = 3, t = 2, where .* give 1"
+    ):
+        gn.check_derivative(half, [3.0], [2.0], 3.0)
+    with pytest.raises(ValueError, match=r"is 6 at p = 3, t = 2, where"):
+        gn.check_derivative(half, [3.0], t=2.0, q=3.0)
+    gone = gn.loss(gradient=lambda p, t: (p - t) / (p - t))(lambda p, t: p - t)
+    with pytest.raises(ValueError, match="is nan at p = 1, t = 1"):
+        gn.check_derivative(gone, [0.0, 1.0], 1.0)
+    with pytest.raises(ValueError, match=r"target has shape \(3,\), expected one that broadcasts to \(2,\)"):
+        gn.check_derivative(gn.losses.mse, [1.0, 2.0], np.ones(3))
+    with pytest.raises(ValueError, match="loss 'kl_divergence' is nan at every point"):
+        gn.check_derivative(gn.losses.kl_divergence, [1.0, 2.0], -1.0)
+    with pytest.raises(TypeError, match="expected an activation or an elementwise loss"):
+        gn.check_derivative(gn.losses.softmax_cross_entropy)

@@ -22,6 +22,10 @@ def pull(p, g, m, /, lr):
 @gn.activation(derivative=lambda x: 2.0 * value(x))
 def bend(x):
     return value(x)
+
+@gn.loss(gradient=lambda p, t: 2.0 * value(p))
+def lose(p, t):
+    return value(p)
 """
 
 # By what is redefined: a first cell, and one that changes value(1.0) from 2.0 to 0.5.
@@ -107,16 +111,18 @@ def test_what_is_compiled_is_what_is_there(change, notebook):
     """By kind: what the compiler is given, run as plain Python, and what was given before."""
     first, second = change
     notebook.run(first + USERS)
-    rule, act = notebook.pull, notebook.bend
-    former = current(rule), current(act)
+    things = notebook.pull, notebook.bend, notebook.lose
+    rule, *_ = things
+    former = [*map(current, things)]
     notebook.run(second)
-    latter = current(rule), current(act)
+    latter = [*map(current, things)]
     assert rule(1.0, 1.0, 0.0, 1.0) == (0.5, 0.5)
-    for (made, bent), value in ((former, 2.0), (latter, 0.5)):
+    for (made, bent, lost), value in ((former, 2.0), (latter, 0.5)):
         assert made._kernel.fn(1.0, 1.0, 0.0, 1.0) == (1.0 - value, value)
         assert bent._kernel.fn(1.0) == value
         assert [f.fn(1.0) for f in bent._functions[1:2]] == [2.0 * value]
-    assert (current(rule), current(act)) == latter
+        assert (lost.rule(1.0, 0.0), lost.gradient(1.0, 0.0)) == (value, 2.0 * value)
+    assert [*map(current, things)] == latter
 
 
 def test_what_is_redefined_is_used(notebook):
@@ -133,6 +139,10 @@ def test_what_is_redefined_is_used(notebook):
         assert act(x)[0] == act.ufunc()(1.0) == expected
         assert act.derivative(x)[0] == act.backward(x, x)[0] == 2.0 * expected
         assert act(x[::-2])[0] == expected
+        assert notebook.lose(x, x)[0] == expected
+        assert notebook.lose(x, x, reduction="sum", weight=0.5)[1][0] == expected
+        assert gn.inspect(notebook.lose, dtype="float64")["llvm"]
+        assert pickle.loads(pickle.dumps(notebook.lose)) is notebook.lose
 
 
 def test_a_running_optimizer_keeps_its_rule(notebook, dtype, target):

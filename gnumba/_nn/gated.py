@@ -36,11 +36,17 @@ class Gated(Activation):
                 f"{self._title} has the arrays {', '.join(self._kernel.reads)}, expected one or two"
             )
 
-    def __call__(self, x: Array, gate: Array, *hyper: Any, out: Array = None, **named: Any) -> Any:  # type: ignore[override]
+    def __call__(
+        self, x: Array = None, gate: Array = None, *hyper: Any, out: Array = None, **named: Any
+    ) -> Any:
         """f(x, gate)."""
+        if gate is None or x is None:
+            raise self._lacks("", (x, gate))
         return apply(self._kernel, (x, gate), self._scalars(hyper, named), out)
 
-    def derivative(self, x: Array, gate: Array, *hyper: Any, out: Any = None, **named: Any) -> Any:  # type: ignore[override]
+    def derivative(
+        self, x: Array = None, gate: Array = None, *hyper: Any, out: Any = None, **named: Any
+    ) -> Any:
         """(∂f/∂x, ∂f/∂gate) in one pass, with the arguments of f.
 
         Parameters
@@ -57,10 +63,18 @@ class Gated(Activation):
         tuple of array
             Of x's kind, shape and dtype.
         """
+        if gate is None or x is None:
+            raise self._lacks(".derivative", (x, gate))
         return _apply_to_two(self._derivative, (x, gate), self._scalars(hyper, named), out)
 
-    def backward(  # type: ignore[override]
-        self, dy: Array, x: Array, gate: Array, *hyper: Any, out: Any = None, **named: Any
+    def backward(
+        self,
+        dy: Array = None,
+        x: Array = None,
+        gate: Array = None,
+        *hyper: Any,
+        out: Any = None,
+        **named: Any,
     ) -> Any:
         """(dL/dx, dL/dgate) in one pass.
 
@@ -85,7 +99,15 @@ class Gated(Activation):
         ValueError
             If their shapes differ, or the arrays of ``out`` share elements.
         """
+        if gate is None or x is None or dy is None:
+            raise self._lacks(".backward", (x, gate, dy))
         return _apply_to_two(self._backward, (dy, x, gate), self._scalars(hyper, named), out)
+
+    def _lacks(self, method: str, arrays: tuple[Array, ...]) -> TypeError:
+        """The error of a call without all its arrays: x, the gate, dy."""
+        names = (*self._kernel.reads, "dy")
+        lacking = [name for name, given in zip(names, arrays, strict=False) if given is None]
+        return TypeError(f"{self.name}{method}() lacks {' and '.join(lacking)}")
 
     def _unsettable(self, name: str) -> str:
         told = super()._unsettable(name)
