@@ -387,6 +387,24 @@ def test_torch_activation(case, dtype, rng):
     assert_close(dx[0] if case.act is gn.prelu else dx, tensor.grad.numpy(), dtype, scale=scale)
 
 
+@pytest.mark.parametrize("case", [c for c in ACTIVATIONS if c.hyper.get("alpha", 1.0) > 0], ids=str)
+def test_torch_at_kinks(case, dtype):
+    """The slope where pieces of a function meet, at both zeros, and at the nearest numbers beside."""
+    torch = pytest.importorskip("torch")
+    kinks = np.array([0.0, 0.25, 0.5, 1.0, 2.5, 3.0, 6.0, *case.hyper.values()], dtype)
+    kinks = np.concatenate([-kinks, kinks])
+    x = np.concatenate([kinks, np.nextafter(kinks, dtype.type(9.0)), np.nextafter(kinks, dtype.type(-9.0))])
+    tensor = torch.from_numpy(x).double().requires_grad_()
+    torch_activation(case.act.name)(tensor, **case.hyper).sum().backward()
+    off = INEXACT.get(case.act.name, 1.0) if dtype == "float64" else 1.0
+    slope = case.act.derivative(x, **case.hyper)
+    assert_close(slope, tensor.grad.numpy(), dtype, scale=off * max(1.0, np.abs(slope).max()))
+    if case.from_y:
+        y = case.act(x, **case.hyper)
+        back = case.act.backward(np.ones_like(x), None, **case.hyper, y=y)
+        assert_close(back, tensor.grad.numpy(), dtype, scale=4.0 * off)
+
+
 @pytest.mark.parametrize("shape", [(1,), (4,)])
 def test_torch_prelu_slope(shape, dtype, rng):
     """dα, one or one a channel."""
