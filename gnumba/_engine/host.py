@@ -30,7 +30,7 @@ from .compile.kernel import (
     like_scalars,
     loop_compiled,
 )
-from .compile.specialize import OPTIONS
+from .compile.specialize import OPTIONS, inlined
 from .fold import SUMMED, folded
 from .lines import runs
 from .memory import cast, moved, row, stay_apart
@@ -242,23 +242,46 @@ def summing(storage: Storage) -> Kernel:
 
 @functools.cache
 def _total(storage: Storage) -> Kernel:
-    """``total(address, n, held)`` of at most a block, in float64.
+    """``total(address, n, held)`` of at most a block, in float64, added up as `folded` does.
 
     ``held`` is the array at that address, if its last reference is the caller's: numba frees an array
     after the last line that names it.
     """
     load, _ = accessors(storage)
 
+    @numba.njit(**inlined())
+    @own_symbol
+    def element(address, i, part):
+        return np.float64(load((address,), i)[0])
+
+    sixteen = functools.reduce(
+        _added_to_another, (8, 4, 2, 1), element
+    )  # the first four rounds, in registers
+
     @numba.njit(**OPTIONS)
     @own_symbol
     def total(address, n, held):
         stay_apart()
-        sums = np.empty(SUMMED)
-        for i in range(n):
-            sums[i] = load((address,), i)[0]
-        return folded(sums, n)
+        if n % 16:
+            sums = np.empty(SUMMED)
+            for i in range(n):
+                sums[i] = element(address, i, 0)
+            return folded(sums, n)
+        sums, part = np.empty(SUMMED // 16), n // 16
+        for i in range(part):
+            sums[i] = sixteen(address, i, part)
+        return folded(sums, part)
 
     return total
+
+
+def _added_to_another(one: Kernel, parts: int) -> Kernel:
+    @numba.njit(**inlined())
+    @own_symbol
+    def both(address, i, part):
+        return one(address, i, part) + one(address, i + parts * part, part)
+
+    return both
 
 
 def _fits(function: Elementwise, writes: tuple[str, ...], itemsize: int) -> Kernel:
