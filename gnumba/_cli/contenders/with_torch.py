@@ -108,6 +108,11 @@ def elu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
     return aten.elu_backward.grad_input(dy, 1.0, 1.0, 1.0, True, y, grad_input=dx)
 
 
+def celu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
+    """From x, as torch.celu's is, and gnumba's."""
+    return aten.elu_backward.grad_input(dy, 1.0, 1.0, 1.0, False, x, grad_input=dx)
+
+
 def selu_back(aten: Any, dy: Any, x: Any, y: Any, dx: Any) -> Any:
     return aten.elu_backward.grad_input(dy, *SELU, True, y, grad_input=dx)
 
@@ -149,7 +154,7 @@ PASSES: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {
     "sigmoid": (lambda torch, x, y: torch.sigmoid(x, out=y), sigmoid_back),
     "tanh": (lambda torch, x, y: torch.tanh(x, out=y), tanh_back),
     "elu": (lambda torch, x, y: torch._C._nn.elu(x, 1.0, out=y), elu_back),
-    "celu": (lambda torch, x, y: torch._C._nn.elu(x, 1.0, out=y), elu_back),
+    "celu": (lambda torch, x, y: torch._C._nn.elu(x, 1.0, out=y), celu_back),
     "selu": (lambda torch, x, y: torch.ops.aten.elu.out(x, *SELU, out=y), selu_back),
     "silu": (lambda torch, x, y: torch._C._nn.silu(x, out=y), silu_back),
     "gelu": (lambda torch, x, y: torch._C._nn.gelu(x, out=y), gelu_back),
