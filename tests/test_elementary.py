@@ -162,14 +162,14 @@ def error(y, exact, info):
 
 @pytest.mark.parametrize(("function", "exact", "bounds"), ACCURACY)
 def test_accuracy(function, exact, bounds):
-    x = arguments(np.float64)
+    x = arguments(np.float64)[::2]
     y = compiled(function)(x)
     assert y.dtype == np.float64
     info, bound = np.finfo(np.float64), bounds[1]
     with mp.workprec(120):
         results = [(a, b, exact(mp.mpf(a))) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
         errors = [(error(b, r, info), a) for a, b, r in results if r is not None]
-    assert len(errors) > 3000
+    assert len(errors) > 1500
     assert [worse for worse in errors if not worse[0] <= bound] == []  # nan too is worse
 
 

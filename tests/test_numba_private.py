@@ -1,6 +1,7 @@
 """gnumba on a numba that lacks private names: everything works, slower, and `info` says what is missing."""
 
 import ast
+import builtins
 import json
 import threading
 from pathlib import Path
@@ -98,30 +99,27 @@ def test_part_of_the_suite_without(tmp_path):
 
 
 def imported_names():
-    """Every private name, with the module that it is imported from."""
-    for node in ast.walk(ast.parse(PRIVATE.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba."):
-            yield from ((node.module, alias.name) for alias in node.names)
+    """Every private name, with the module that it is imported from and the function that imports it."""
+    for part in ast.parse(PRIVATE.read_text()).body:
+        for node in ast.walk(part):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba."):
+                yield from ((node.module, alias.name, getattr(part, "name", "")) for alias in node.names)
 
 
-@pytest.mark.parametrize(("module", "name"), sorted(set(imported_names())))
-def test_a_name_that_numba_no_longer_has(module, name, tmp_path):
-    """Its import fails for gnumba alone: results are right, and `info` says that something is missing."""
-    code = f"""
-import builtins, json
-import numba
-whole = builtins.__import__
-def without(name, globals=None, locals=None, fromlist=(), level=0):
-    if name == {module!r} and {name!r} in (fromlist or ()) and globals["__name__"].startswith("gnumba."):
-        raise ImportError("gone")
-    return whole(name, globals, locals, fromlist, level)
-builtins.__import__ = without
-import numpy as np
-import gnumba as gn
-assert (gn.relu(np.array([-1.0, 2.0])) == [0.0, 2.0]).all()
-print(*gn.info()["numba"].values())
-"""
-    assert "gone" in run(["-c", code], tmp_path)
+@pytest.mark.parametrize(("module", "name", "finder"), sorted(imported_names()))
+def test_a_name_that_numba_no_longer_has(module, name, finder, monkeypatch):
+    """Nobody imports it but who looks for a feature, and is without it then: see test_work_without."""
+    whole = builtins.__import__
+
+    def without(of, globals=None, locals=None, fromlist=(), level=0):
+        if of == module and name in (fromlist or ()):
+            raise ImportError("gone")
+        return whole(of, globals, locals, fromlist, level)
+
+    found = numba_private.Feature(FEATURES[finder].find, "")
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert found() is None
+    assert found.lack == "ImportError: gone"
 
 
 def sources(node):
