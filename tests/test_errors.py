@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import one_a_class
+from judge import on_each
 from without_numba import needs
 
 import gnumba as gn
@@ -316,7 +317,7 @@ OUT_OF_RANGE = [  # every class with every hyperparameter it has
 ]
 
 
-@pytest.mark.parametrize(("make", "name", "value"), OUT_OF_RANGE)
+@on_each("make, name, value", OUT_OF_RANGE)
 def test_hyperparameter_out_of_range(make, name, value):
     """At the start, for all or in a group."""
     words = [name, "expected"]
@@ -328,7 +329,7 @@ def test_hyperparameter_out_of_range(make, name, value):
     assert_refused(lambda: make([{"params": f64(2), name: value}]), ValueError, *words)
 
 
-@pytest.mark.parametrize(("make", "name", "value"), OUT_OF_RANGE)
+@on_each("make, name, value", OUT_OF_RANGE)
 def test_hyperparameter_set_out_of_range(make, name, value):
     """Refused at once or at the next step; nothing is changed."""
     params = {"w": np.ones(2)}
@@ -346,7 +347,7 @@ def set_and_step(optimizer, name, value):
     optimizer.step({"w": np.ones(2)})
 
 
-@pytest.mark.parametrize(("make", "name", "value"), OUT_OF_RANGE)
+@on_each("make, name, value", OUT_OF_RANGE)
 def test_schedule_out_of_range(make, name, value):
     """It says at which step; nothing is changed, in any group."""
     params = {"w": np.ones(2), "b": np.ones(2)}

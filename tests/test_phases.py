@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 from cases import one_a_class
-from judge import assert_close, assert_same_bits
+from judge import assert_close, assert_same_bits, on_each
 from models import Halving, assert_equal_models, assert_equal_states, copies, falling, gradients_of, model
 
 import gnumba as gn
@@ -584,8 +584,7 @@ def test_carry_of_a_phase_goes_before_that_of_the_plan():
         assert v.any() == (of_phase == "momentum")
 
 
-@pytest.mark.parametrize("first", CLASSES, ids=str)
-@pytest.mark.parametrize("second", CLASSES, ids=str)
+@on_each("first, second", itertools.product(CLASSES, CLASSES))
 def test_what_cannot_carry_is_refused_at_once(first, second):
     """From a rule without a mean of gradients, or to one without v for it; nothing has been done."""
     goal = {"momentum": 0.9} if second.make is gn.SGD else {}

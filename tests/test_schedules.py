@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judge import assert_same_bits
+from judge import assert_same_bits, on_each
 from test_errors import assert_refused
 
 import gnumba as gn
@@ -368,7 +368,7 @@ WRONG_ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "given", "name", "value", "error"), WRONG_ARGUMENTS)
+@on_each("make, given, name, value, error", WRONG_ARGUMENTS)
 def test_arguments_out_of_range(make, given, name, value, error):
     """Refused when it is made, by name and value."""
     shown = f"{name} is {float(value) if error is ValueError else value!r}"

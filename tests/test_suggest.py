@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from judge import on_each
 from test_errors import assert_refused
 
 import gnumba as gn
@@ -140,7 +141,7 @@ MISSPELLED = [
 ]
 
 
-@pytest.mark.parametrize(("thing", "given", "name"), MISSPELLED)
+@on_each("thing, given, name", MISSPELLED)
 def test_a_misspelled_argument(thing, given, name):
     """A letter twice, or in capitals: the sentence names the argument that there is."""
     for wrong in (name + name[-1], name.upper() + "_"):
