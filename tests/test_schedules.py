@@ -209,7 +209,7 @@ def test_short_cycles(steps, part):
 
 
 @EACH
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, np.int64, float])
+@on_each("kind", [(np.int8,), (np.uint8,), (np.int32,), (np.uint64,), (np.int64,), (float,)])
 def test_t_of_any_kind(schedule, kind):
     """The number counts; nothing wraps around."""
     for t in (0, 1, 13, 59, 100):
