@@ -29,6 +29,7 @@ from .compile.kernel import (
     element_of,
     like_scalars,
     loop_compiled,
+    parts_of,
 )
 from .compile.specialize import OPTIONS, inlined
 from .fold import SUMMED, folded
@@ -99,7 +100,8 @@ def inner_loop(function: Elementwise, storages: Storages) -> Kernel:
     Not a prange itself: parfors drops stores to arrays that it cannot see, and says nothing. Not
     inlined: within a share's loops LLVM loads every constant anew for each vector (sigmoid 1.25×).
     """
-    element, kind, count = element_of(function, storages), computed(storages).type, like_scalars(function)
+    scalar, indices, load, store = parts_of(function, storages)
+    kind, count = computed(storages).type, like_scalars(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -107,7 +109,8 @@ def inner_loop(function: Elementwise, storages: Storages) -> Kernel:
         stay_apart()
         constants = cast(kind, scalars, count)
         for i in range(lo, hi):
-            element(addresses, i, i, constants)
+            # As `element_of` has it; a function less to compile in every kernel.
+            store(addresses, i, scalar(*indices((i,)), *load(addresses, i), *constants))
 
     return span
 

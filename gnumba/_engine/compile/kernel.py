@@ -154,11 +154,16 @@ def columns_of(function: Elementwise, storages: Storages) -> tuple[Storages, Any
     return tuple(map(compilable, storages)), tuple(map(at, function.reads)), tuple(map(at, function.writes))
 
 
+def parts_of(function: Elementwise, storages: Storages) -> tuple[Any, Any, Any, Any]:
+    """What an element takes: the function, an intrinsic for its index, ``load`` and ``store`` of a row."""
+    kept, reads, writes = columns_of(function, storages)
+    scalar = scalar_of(function, computed(storages))
+    return scalar, indexer(function), loader(kept, reads), storer(kept, writes)
+
+
 def element_of(function: Elementwise, storages: Storages) -> Kernel:
     """``element(addresses, i, index, constants)``: the function on element i of a row, its results stored."""
-    kept, reads, writes = columns_of(function, storages)
-    scalar, load, store = scalar_of(function, computed(storages)), loader(kept, reads), storer(kept, writes)
-    indices = indexer(function)
+    scalar, indices, load, store = parts_of(function, storages)
 
     @numba.njit(**inlined())
     @own_symbol
