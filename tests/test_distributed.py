@@ -525,6 +525,7 @@ def test_a_call_that_was_broken_off():
             "parameter 0 is float64 in host memory, expected float32 in host memory",
         ),
         ({"lr": -1.0}, "lr is -1.0"),
+        ({"transport": "pigeon"}, "transport is 'pigeon', expected one of"),
         ({"learning_rate": 0.1}, "did you mean 'lr'"),
         (
             {"comm": object()},
@@ -704,7 +705,7 @@ def test_flat_arrays_of_two_dtypes():
 
 @pytest.mark.parametrize("zero", [0, 1])
 def test_flat_arrays_are_exchanged_where_they_are(zero):
-    """The same bits, and neither gradients nor parameters are packed."""
+    """Neither gradients nor parameters are packed, and the bits are those of packed ones."""
 
     def work(comm, made):
         params = made(model(0))

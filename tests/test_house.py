@@ -231,7 +231,13 @@ def test_the_engine_knows_no_rule():
 
 
 DEVICES = {"cuda", "gpu", "stream", "streams", "ordinal", "remote"}
-TELL = "_engine.arrays", "_engine.memory", "_engine.lanes", "_typing"  # of other libraries; for both targets
+TELL = (
+    "_engine.arrays",
+    "_engine.memory",
+    "_engine.lanes",
+    "_typing",
+    "_distributed.nccl",
+)  # of others; for both
 GENERAL = [name for name in MODULES.values() if "_engine.cuda" not in name]
 
 

@@ -21,6 +21,7 @@ __all__ = ["Communicator"]
 
 CALLS = "sum", "largest", "sum_scatter", "gather_all", "exchange", "broadcast", "tell"
 LAUNCHED = "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_RANK"
+TRANSPORTS = None, "direct", "nccl"
 GAVE_UP = 70  # the exit status of a job whose ranks waited in vain
 INSTALL = 'pip install "gnumba[mpi]" has mpi4py and an MPI'
 
@@ -154,6 +155,44 @@ class OverMPI:
         ]
 
 
+class Direct(OverMPI):
+    """An MPI that takes the addresses of devices' memory: only its user knows that it does."""
+
+    takes_devices = True
+
+    def sum(self, buffer: Any) -> None:
+        _wait_for(buffer)
+        super().sum(buffer)
+
+    def largest(self, buffer: Any) -> None:
+        _wait_for(buffer)
+        super().largest(buffer)
+
+    def sum_scatter(self, send: Any, receive: Any) -> None:
+        _wait_for(send, receive)
+        super().sum_scatter(send, receive)
+
+    def gather_all(self, whole: Any) -> None:
+        _wait_for(whole)
+        super().gather_all(whole)
+
+    def exchange(self, send: Any, receive: Any) -> None:
+        _wait_for(send, receive)
+        super().exchange(send, receive)
+
+    def broadcast(self, buffer: Any, root: int = 0) -> None:
+        _wait_for(buffer)
+        super().broadcast(buffer, root)
+
+
+def _wait_for(*buffers: Any) -> None:
+    """Wait for the work on arrays so far: MPI knows nothing of it. (Reading an element waits for it.)"""
+    for x in buffers:
+        if not isinstance(x, np.ndarray) and x.size:
+            view = as_view("buffer", x)
+            place_of(view).read(view[:1])
+
+
 def _keyval(mpi: Any) -> int:
     """The key under which a communicator of mpi4py's keeps its duplicate."""
     if not _KEYVALS:
@@ -218,14 +257,16 @@ def _write(x: Any, values: Any) -> None:
         place_of(view).copy(view, values)
 
 
-def communicator_of(comm: Any, timeout: float | None) -> Communicator:
+def communicator_of(comm: Any, timeout: float | None, transport: str | None = None) -> Communicator:
     """The calls of what was given as ``comm``; TypeError for what has none, ValueError for a wrong one."""
+    if transport not in TRANSPORTS:
+        raise ValueError(f"transport is {transport!r}, expected one of {TRANSPORTS}")
     if isinstance(comm, str) and comm == "self":
         return Alone()
     if comm is None:
-        return OverMPI(_world(), timeout)
+        return _over(_world(), timeout, transport)
     if type(comm).__module__.partition(".")[0] == "mpi4py":
-        return OverMPI(_checked(comm), timeout)
+        return _over(_checked(comm), timeout, transport)
     missing = [name for name in ("rank", "size", *CALLS) if not hasattr(comm, name)]
     if missing:
         raise TypeError(
@@ -234,6 +275,15 @@ def communicator_of(comm: Any, timeout: float | None) -> Communicator:
         )
     made: Communicator = comm
     return made
+
+
+def _over(comm: Any, timeout: float | None, transport: str | None) -> Communicator:
+    """A communicator of mpi4py's, by a way for arrays on devices."""
+    if transport == "nccl":
+        from .nccl import OverNCCL
+
+        return OverNCCL(comm, timeout)
+    return (Direct if transport == "direct" else OverMPI)(comm, timeout)
 
 
 def _world() -> Any:

@@ -37,7 +37,7 @@ __all__ = ["distributed"]
 
 ORDERS = "tree", "any"
 T = TypeVar("T")
-OPTIONS = "comm", "zero", "order", "average", "wire_dtype", "timeout"
+OPTIONS = "comm", "zero", "order", "average", "wire_dtype", "timeout", "transport"
 NAMELESS = "all parameters together"  # whose gradients are not finite, as far as a rank knows
 
 
@@ -51,6 +51,7 @@ def distributed(
     average: bool = True,
     wire_dtype: str | None = None,
     timeout: float | None = 600.0,
+    transport: str | None = None,
     **hyper: Any,
 ) -> Distributed:
     """An optimizer whose steps are with the gradients of all ranks: data parallel training over MPI.
@@ -86,7 +87,11 @@ def distributed(
         of ranks, as sums are rounded where they leave one.
     timeout : float, default 600.0
         Seconds without an answer after which the job is aborted with exit status 70; None waits for ever.
-        (With mpi4py; other transports see to that themselves.)
+        (With mpi4py; other communicators see to that themselves.)
+    transport : {None, "direct", "nccl"}, optional
+        How arrays on CUDA devices travel. None: through pinned host memory. "direct": MPI is given their
+        addresses, which only an MPI that was built with CUDA takes; others end in a segmentation fault.
+        "nccl": by NCCL, through CuPy, for CuPy's arrays; ``order="any"`` is its own order then.
     **hyper
         Hyperparameters and options for ``make``: ``lr``, ``max_norm``, ``nonfinite``, ``decay_mask``.
 
@@ -121,7 +126,7 @@ def distributed(
     >>> w
     array([-2., -2.])
     """
-    return Distributed(make, params, comm, zero, order, average, wire_dtype, timeout, hyper)
+    return Distributed(make, params, comm, zero, order, average, wire_dtype, timeout, transport, hyper)
 
 
 class Distributed(Forwarding):
@@ -149,10 +154,11 @@ class Distributed(Forwarding):
         average: bool,
         wire_dtype: str | None,
         timeout: float | None,
+        transport: str | None,
         hyper: Mapping[str, Any],
     ) -> None:
         seconds = None if timeout is None else value_at(0, "timeout", timeout, POSITIVE)
-        self._comm = communicator_of(comm, seconds)
+        self._comm = communicator_of(comm, seconds, transport)
         self._broken: str | None = None
 
         def made() -> Facts:
