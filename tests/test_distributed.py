@@ -232,6 +232,45 @@ def test_two_dtypes_and_layouts():
         assert norm == first[2]
 
 
+@pytest.mark.parametrize("zero", [0, 1])
+def test_tensors(zero):
+    """PyTorch's, whose versions count the steps."""
+    torch = pytest.importorskip("torch")
+
+    def work(comm):
+        params = {name: torch.nn.Parameter(torch.from_numpy(x)) for name, x in model(comm.rank).items()}
+        opt = gn.distributed(gn.Adam, params, comm=comm, zero=zero, lr=1e-2)
+        before = params["w1"]._version
+        opt.step({name: torch.from_numpy(g) for name, g in gradients(0, comm.rank, model(0)).items()})
+        return {name: p.detach().numpy() for name, p in params.items()}, params["w1"]._version > before
+
+    def on_arrays(comm):
+        params = model(comm.rank)
+        gn.distributed(gn.Adam, params, comm=comm, zero=zero, lr=1e-2).step(gradients(0, comm.rank, params))
+        return params
+
+    for (found, counted), expected in zip(World(2).run(work), World(2).run(on_arrays), strict=True):
+        assert_same(expected, found)
+        assert counted
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+@pytest.mark.parametrize("shape", [(0, 3), (1,), ()])
+def test_next_to_nothing(shape, zero):
+    """Ranks that have no element."""
+
+    def work(comm):
+        params = {"a": np.ones(shape), "b": np.ones(shape, np.float32)}
+        opt = gn.distributed(gn.Adam, params, comm=comm, zero=zero, lr=1.0, max_norm=1.0)
+        opt.step({name: np.ones(shape, p.dtype) for name, p in params.items()})
+        opt.load_state_dict(opt.state_dict())
+        return params["a"].tolist(), opt.t
+
+    expected = {"a": np.ones(shape), "b": np.ones(shape, np.float32)}
+    gn.Adam(expected, lr=1.0, max_norm=1.0).step({k: np.ones_like(x) for k, x in expected.items()})
+    assert raised(World(4).run(work)) == [(expected["a"].tolist(), 1)] * 4
+
+
 @pytest.mark.parametrize("factor", [1e200, 1e-200])
 def test_norms_that_overflow(factor):
     """Squares of float64 may leave its range: the norm does not, on any number of ranks."""

@@ -1,5 +1,6 @@
 """Checkpoints of ranks: written by any number of them, read by any other; whole or not at all."""
 
+import contextlib
 import copy
 import io
 import json
@@ -279,6 +280,16 @@ def test_what_differs_between_ranks(tmp_path):
             tmp_path / "run", params, optimizer(params, comm), rng=np.random.default_rng(comm.rank)
         )
 
+    def to_different_places(comm):
+        params = model(0)
+        gn.save_checkpoint(tmp_path / f"run{comm.rank}", params, optimizer(params, comm))
+
+    def swapped_on_one(comm):
+        params = model(0)
+        opt, ema = optimizer(params, comm), gn.EMA(params)
+        with ema.swapped() if comm.rank else contextlib.nullcontext():
+            gn.save_checkpoint(tmp_path / "run", params, opt, also={"ema": ema})
+
     def on_one(comm):
         params = model(0)
         opt = optimizer(params, comm)
@@ -289,6 +300,13 @@ def test_what_differs_between_ranks(tmp_path):
 
     for said in failures(with_rngs):
         assert said.startswith("ValueError: the states of rng, by their SHA-256, differ between ranks")
+    for said in failures(to_different_places):
+        assert said.startswith("ValueError: the paths differ between ranks: rank 0 has ")
+    first, second = failures(swapped_on_one)
+    assert (
+        second == "RuntimeError: state_dict is called inside swapped(), where the parameters are the averages"
+    )
+    assert first == f"RankError: rank 1 cannot save: {second}"
     for said in failures(on_one):
         assert (
             said == "ValueError: the calls differ between ranks: rank 0 has save_checkpoint, rank 1 has step"

@@ -381,9 +381,9 @@ class Distributed(Forwarding):
                 failed = error
         check_header(self._comm, failed, [("the calls", [self._id, call]), *facts])
 
-    def meet_to(self, call: str, what: str, work: Callable[[], T]) -> T:
+    def meet_to(self, call: str, what: str, work: Callable[[], T], facts: Facts = ()) -> T:  # type: ignore[assignment]
         """Begin a call that all ranks make with work that may fail on some: see `together`."""
-        self._meet(call)
+        self._meet(call, facts)
         return together(self._comm, what, work)
 
     def spread(self) -> None:

@@ -28,6 +28,7 @@ from .._distributed.folder import (
     resolved,
     save_folder,
 )
+from .._distributed.optimizer import Distributed
 from .._engine import checks
 from .._engine.arrays import as_view
 from .._engine.libraries import count_writes
@@ -136,21 +137,15 @@ def save_checkpoint(
     if ranks is None:
         arrays, objects, extra, state = check()
     else:
-        arrays, objects, extra, state = ranks.meet_to("save_checkpoint", "cannot save", check)
+        named_alike = [("the paths", str(path) if isinstance(path, (str, os.PathLike)) else None)]
+        arrays, objects, extra, state = ranks.meet_to("save_checkpoint", "cannot save", check, named_alike)
         check_generators(ranks, state)
-    whole: Any = optimizer
-    in_parts = ranks is not None and ranks is whole and whole.zero == 1 and is_folder(path)
-    states: dict[str, Any] = {}
-    for (section, *rest), each in objects.items():
-        found = whole.optimizer.state_dict() if in_parts and not rest else each.state_dict()
-        if rest:
-            states.setdefault(section, {})[rest[0]] = found
-        else:
-            states[section] = found
+    in_parts = ranks if ranks is optimizer and ranks and ranks.zero == 1 and is_folder(path) else None
+    states = _states_to_save(objects, ranks, in_parts)
     tensors: dict[str, Array] = {}
     content = {"rng": packed("rng", state, tensors), "extra": extra}
     if ranks is not None and is_folder(path):
-        save_folder(path, ranks, arrays, states, tensors, content, in_parts)
+        save_folder(path, ranks, arrays, states, tensors, content, in_parts is not None)
         return
 
     def write() -> None:
@@ -161,6 +156,32 @@ def save_checkpoint(
         write()
     else:
         together(ranks.comm, "could not write the file", write)
+
+
+def _states_to_save(
+    objects: Mapping[tuple[str, ...], Stateful], ranks: Distributed | None, in_parts: Distributed | None
+) -> dict[str, Any]:
+    """States by their sections; of an optimizer in parts that of this rank's pieces."""
+    shared = {  # by calls of all ranks; all others may fail on one
+        names: each.state_dict()
+        for names, each in objects.items()
+        if each is not in_parts and ranks_of([each]) is not None
+    }
+
+    def found() -> dict[tuple[str, ...], Any]:
+        inside: Any = None if in_parts is None else in_parts.optimizer
+        own = {names: inside if each is in_parts else each for names, each in objects.items()}
+        return {names: shared[names] if names in shared else each.state_dict() for names, each in own.items()}
+
+    states: dict[str, Any] = {}
+    for (section, *rest), state in (
+        found() if ranks is None else together(ranks.comm, "cannot save", found)
+    ).items():
+        if rest:
+            states.setdefault(section, {})[rest[0]] = state
+        else:
+            states[section] = state
+    return states
 
 
 def _write_file(
