@@ -1,4 +1,4 @@
-"""float16 and bfloat16: their codecs, and optimizers that step as on float32 masters, bit for bit."""
+"""float16 and bfloat16: codecs, optimizers that step as on float32 masters, bit for bit, activations."""
 
 import copy
 import pickle
@@ -7,7 +7,14 @@ import re
 import layouts
 import numpy as np
 import pytest
-from cases import one_a_class, one_a_kernel_shape, one_a_rule, rule_of
+from cases import (
+    one_a_class,
+    one_a_kernel_shape,
+    one_a_rule,
+    one_an_activation,
+    one_an_activation_shape,
+    rule_of,
+)
 from judge import assert_same_bits
 from processes import output
 from test_grid import misaligned, run_sweep
@@ -403,10 +410,12 @@ def test_refusals():
         (lambda: gn.SAM(gn.SGD(p)), "parameter 0 has dtype bfloat16, .* as it is copied"),
         (lambda: gn.Accumulator(p), "parameter 0 has dtype bfloat16"),
         (lambda: gn.EarlyStopping(params=p), "parameter 0 has dtype bfloat16"),
-        (lambda: gn.relu(p), "x has dtype bfloat16, expected float32 or float64"),
-        (lambda: gn.swiglu(p, p), "has dtype bfloat16, expected float32 or float64"),
+        (lambda: gn.prelu(p, 0.1), "x has dtype bfloat16, expected float32 or float64"),
+        (lambda: gn.prelu(p, p[:1]), "alpha has dtype bfloat16, expected float32 or float64"),
+        (lambda: gn.prelu.backward(p, p, 0.1), "dy has dtype bfloat16, expected float32 or float64"),
+        (lambda: gn.relu(p, out=wide), "out has dtype float32, expected x's, bfloat16"),
+        (lambda: gn.relu.backward(wide, p), "x has dtype bfloat16, expected dy's, float32"),
         (lambda: gn.softmax(p), "has dtype bfloat16, expected float32 or float64"),
-        (lambda: gn.dropout(p, 0.5, 1), "x has dtype bfloat16, expected float32 or float64"),
         (lambda: gn.losses.mse(p, p), "has dtype bfloat16, expected float32 or float64"),
         (lambda: gn.init.normal((3,), dtype=ml_dtypes.bfloat16), "expected float32 or float64"),
         (
@@ -532,6 +541,102 @@ def test_a_checkpoint(tmp_path):
     swapped = made() | {"a": drawn(9, ml_dtypes.bfloat16), "b": drawn((4, 3), np.float16)}
     with pytest.raises(ValueError, match=r"parameter a is float16 .* expected bfloat16"):
         gn.load_checkpoint(path, swapped)
+
+
+# Activations: computed in float32, and rounded once.
+
+
+def values_for(case, dtype):
+    """Numbers where the function has values."""
+    x = drawn((33, 7), np.float32)
+    return np.clip(x, -case.within / 2, case.within / 2).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("case", "storage"),
+    [(case, BFLOAT16) for case in one_an_activation()]
+    + [(case, FLOAT16) for case in one_an_activation_shape()],
+    ids=lambda each: getattr(each, "name", str(each)) if isinstance(each, tuple) else str(each),
+)
+def test_activations(case, storage):
+    """The nearest to what float32 gives: forward, derivative, backward, backward from y."""
+    if case.act is gn.prelu:
+        pytest.skip("refused")
+    dtype, act = DTYPES[storage], case.act
+    x, dy = values_for(case, dtype), drawn((33, 7), dtype, 1)
+    y = act(x, **case.hyper)
+    wide = [each.astype(np.float32) for each in (x, dy, y)]
+    with np.errstate(**QUIET):
+        for found, expected in (
+            (y, act(wide[0], **case.hyper)),
+            (act.derivative(x, **case.hyper), act.derivative(wide[0], **case.hyper)),
+            (act.backward(dy, x, **case.hyper), act.backward(*wide[1::-1], **case.hyper)),
+            (act.backward(dy, x, **case.hyper, y=y), act.backward(*wide[1::-1], **case.hyper, y=wide[2])),
+        ):
+            assert found.dtype == dtype
+            assert_same_bits(found, expected.astype(dtype))
+
+
+@NARROW
+def test_activations_of_any_layout(storage):
+    """And in place, of numbers, on all cores, of two arrays, with dropout."""
+    dtype = DTYPES[storage]
+    x = drawn((33, 7), dtype)
+    expected = gn.silu(x.astype(np.float32)).astype(dtype)
+    for layout in (layouts.gaps, layouts.fortran, layouts.backwards, layouts.unaligned):
+        assert_same_bits(gn.silu(layout(x)), expected)
+        out = layout(np.zeros_like(x))
+        assert gn.silu(x, out=out) is out
+        assert_same_bits(out, expected)
+        own = layout(x)
+        gn.silu(own, out=own)
+        assert_same_bits(own, expected)
+    over = np.concatenate([x.ravel(), x.ravel()[:1]])
+    gn.silu(over[:-1], out=over[1:])
+    assert_same_bits(over[1:], expected.ravel())
+    with gn.use_target("parallel"):
+        assert_same_bits(gn.silu(x), expected)
+    assert gn.silu(x[0, 0]) == expected[0, 0]
+    wide = [x.astype(np.float32), x[::-1].astype(np.float32)]
+    assert_same_bits(gn.swiglu(x, x[::-1]), gn.swiglu(*wide).astype(dtype))
+    for ours, theirs in zip(
+        gn.swiglu.backward(x, x, x[::-1]), gn.swiglu.backward(*wide[:1], *wide), strict=True
+    ):
+        assert_same_bits(ours, theirs.astype(dtype))
+    for act in (gn.dropout, gn.alpha_dropout):
+        assert_same_bits(act(x, 0.5, 3), act(wide[0], 0.5, 3).astype(dtype))
+        assert_same_bits(act.backward(x, 0.5, 3), act.backward(wide[0], 0.5, 3).astype(dtype))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_activations_of_tensors(name):
+    """In PyTorch's kind, also differentiated, and beside NumPy's."""
+    torch = pytest.importorskip("torch")
+    dtype = np.dtype(name if name == "float16" else ml_dtypes.bfloat16)
+    x = drawn((33, 7), dtype)
+    tensor = torch.tensor(x.astype(np.float32)).to(getattr(torch, name))
+    expected = gn.silu(x).astype(np.float32)
+    y = gn.silu(tensor)
+    assert y.dtype == tensor.dtype
+    assert_same_bits(y.float().numpy(), expected)
+    out = torch.empty_like(tensor).t().contiguous().t()
+    assert gn.silu(tensor, out=out) is out
+    assert_same_bits(out.float().numpy(), expected)
+    assert_same_bits(gn.silu(tensor, out=np.zeros_like(x)).astype(np.float32), expected)
+    assert_same_bits(gn.silu.backward(tensor, x).float().numpy(), gn.silu.backward(x, x).astype(np.float32))
+    leaf = tensor.clone().requires_grad_()
+    gn.torch_function(gn.silu)(leaf).backward(tensor)
+    assert_same_bits(leaf.grad.float().numpy(), gn.silu.backward(x, x).astype(np.float32))
+
+
+def test_activations_of_jax_arrays():
+    jax = pytest.importorskip("jax")
+    for dtype in DTYPES.values():
+        x = drawn((33, 7), dtype)
+        y = gn.silu(jax.numpy.asarray(x))
+        assert isinstance(y, jax.Array)
+        assert y.dtype == dtype
+        assert_same_bits(np.asarray(y), gn.silu(x))
 
 
 # A GPU's kernels, run natively and compiled.

@@ -15,7 +15,6 @@ from test_grid import misaligned, run_sweep
 
 import gnumba as gn
 from gnumba._engine import grid, lanes, norm
-from gnumba._engine import storage as storages
 from gnumba._engine.launch import launch
 from gnumba._engine.lines import by_lines
 from gnumba._engine.storage import OF_DTYPE, Storage
@@ -225,23 +224,3 @@ def test_bytes_are_those_kept():
     n = 1000
     plain = Table(RULE, [row_of((FLOAT32,) * 3, n)])
     assert Table(RULE, [row_of(MADE["state"], n)], MADE["state"]).traffic == plain.traffic * 16 // 20
-
-
-# What is left for an array's storage to be public: that its dtype is known.
-
-
-@pytest.fixture
-def half(monkeypatch):
-    monkeypatch.setitem(storages.OF_DTYPE, HALF.kept, HALF)
-
-
-def test_an_activation_of_narrow_arrays(half):
-    x = row_of((HALF,), (33, 7))[0]
-    for values in (x, layouts.gaps(x)):
-        assert_same_bits(gn.silu(values), gn.silu(x.astype(np.float32)).astype(np.float16))
-
-
-def test_an_activation_of_float16_is_refused():
-    x = np.zeros(3, np.float16)
-    with pytest.raises(TypeError, match="x has dtype float16, expected float32 or float64"):
-        gn.relu(x)

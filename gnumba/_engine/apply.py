@@ -23,8 +23,12 @@ def apply(
     scalars: Scalars,
     out: Array,
     also: tuple[np.ndarray, ...] = (),
+    narrow: bool = True,
 ) -> Any:
-    """Run the function; the output in the kind of the first input. ``also`` are further outputs."""
+    """Run the function; the output in the kind of the first input. ``also`` are further outputs.
+
+    ``narrow`` is whether arrays may be of 16 bits, for which there is no short way.
+    """
     first = inputs[0]
     if type(first) is not np.ndarray and has_host_view(first):
         if (made := _apply_seen(function, inputs, scalars, out, also)) is not None:
@@ -39,7 +43,8 @@ def apply(
             return out
     elif launch_flat(function, (*inputs, out, *also), scalars):
         return out
-    return _apply_checked(function, dict(zip(function.reads, inputs, strict=True)), scalars, out, also)
+    named = dict(zip(function.reads, inputs, strict=True))
+    return _apply_checked(function, named, scalars, out, also, narrow)
 
 
 def _apply_seen(
@@ -96,9 +101,10 @@ def _apply_checked(
     scalars: Scalars,
     out: Array,
     also: tuple[np.ndarray, ...],
+    narrow: bool,
 ) -> Any:
     """Apply a function to arrays of any kind and layout: check all, find or make the output, launch."""
-    arrays = {name: operand(name, x) for name, x in inputs.items()}
+    arrays = {name: operand(name, x, narrow) for name, x in inputs.items()}
     checks.check_alike(arrays)
     views, result = tuple(arrays.values()), function.writes[0]
     if out is None:
@@ -106,13 +112,13 @@ def _apply_checked(
         y = empty_like(first, views[0])
         _launch(function, (*views, y, *also), scalars)
         return in_kind_of(first, y)
-    y = checks.check_out("out", out, views[0])
+    y = checks.check_out("out", out, views[0], narrow)
     count_writes((out,))
     over = next((name for name, view in arrays.items() if checks.same_elements(view, y)), None)
     others = [view for name, view in arrays.items() if name != over]
     if any(np.may_share_memory(geometry(view), geometry(y)) for view in others):
-        result = as_view("result", _apply_checked(function, dict(arrays), scalars, None, also))
-        place_of(y).copy(y, result)
+        made = _apply_checked(function, dict(arrays), scalars, None, also, narrow)
+        place_of(y).copy(y, as_view("result", made, narrow))
     elif over:
         _launch(function.onto(result, over), (*views, *also), scalars)
     else:

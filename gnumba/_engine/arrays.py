@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of
+from .libraries import check_no_derivative_lost, host_view, is_tensor, library_of, tensor_of
 from .storage import OF_DTYPE, narrow_storage
 from .view import View, geometry_at
 
@@ -186,15 +186,15 @@ def is_on_device(x: Any) -> bool:
     return hasattr(x, "__cuda_array_interface__")
 
 
-def operand(name: str, x: Any) -> Array:
+def operand(name: str, x: Any, narrow: bool = False) -> Array:
     """View an activation's operand as an array; NumPy converts other objects, integers to float64."""
     if isinstance(x, View):
         return x
     if not isinstance(x, np.ndarray) and is_foreign(x):
         check_no_derivative_lost(name, x)
-        return as_view(name, x)
+        return as_view(name, x, narrow)
     made = np.asanyarray(x)
-    return as_view(name, made.astype(np.float64) if made.dtype.kind in "biu" else made)
+    return as_view(name, made.astype(np.float64) if made.dtype.kind in "biu" else made, narrow)
 
 
 def numbers(name: str, x: Any) -> Array:
@@ -210,11 +210,11 @@ def in_kind_of(x: Any, result: Array) -> Any:
     if isinstance(result, View):
         return result.owner
     if is_tensor(x):
-        return sys.modules["torch"].from_numpy(result)
+        return tensor_of(result)
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__dlpack__"):
         return result[()] if result.ndim == 0 else result
     namespace = x.__array_namespace__() if hasattr(x, "__array_namespace__") else sys.modules[library_of(x)]
-    return namespace.from_dlpack(result)
+    return namespace.from_dlpack(result) if result.dtype.kind == "f" else namespace.asarray(result)
 
 
 def empty_like(

@@ -29,16 +29,16 @@ def check_alike(arrays: Mapping[str, Array]) -> None:
     check_together(arrays)
     (first, x), *others = arrays.items()
     for name, other in others:
-        if other.dtype != x.dtype:
-            raise TypeError(f"{name} has dtype {other.dtype}, expected {first}'s, {x.dtype}")
+        if other.dtype != x.dtype and (found := storage_of(other)) is not (own := storage_of(x)):
+            raise TypeError(f"{name} has dtype {found.name}, expected {first}'s, {own.name}")
         if other.shape != x.shape:
             raise ValueError(f"{name} has shape {other.shape}, expected {first}'s, {x.shape}")
 
 
-def check_out(name: str, out: Any, x: Array) -> Array:
+def check_out(name: str, out: Any, x: Array, narrow: bool = False) -> Array:
     """``out`` as an array to write to: alike ``x``, writable, no element twice."""
     check_no_derivative_lost(name, out)
-    made = as_view(name, out)
+    made = as_view(name, out, narrow)
     check_alike({"x": x, name: made})
     _check_writable(name, made)
     return made

@@ -93,6 +93,14 @@ def _exported(x: Any, export: Callable[[Any], Any] | None) -> Array:
     return np.from_dlpack(_Exported(export(x)) if export else x)
 
 
+def tensor_of(x: Array) -> Any:
+    """A PyTorch tensor of an array's memory."""
+    torch = sys.modules["torch"]
+    if x.dtype == BFLOAT16:
+        return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(x)
+
+
 @functools.cache
 def _torch_export() -> Callable[[Any], Any] | None:
     """PyTorch's maker of capsules that say whether memory may be written; None before it had one."""

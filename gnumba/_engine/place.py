@@ -26,7 +26,7 @@ from .norm import finite_norm
 from .storage import storage_of
 from .table import Table
 from .targets import target_for
-from .view import Array, Scalars, View, address
+from .view import BFLOAT16, Array, Scalars, View, address
 
 Host = np.ndarray[Any, np.dtype[Any]]
 Call = tuple[Any, ...]  # a callable and its arguments
@@ -195,7 +195,8 @@ class HostPlace:
         return np.full_like(x, value, dtype, subok=False)
 
     def copy(self, to: Host, values: Array) -> None:
-        to[...] = place_of(values).read(values)
+        values = place_of(values).read(values)
+        to[...] = values.view(to.dtype) if BFLOAT16 in (to.dtype, values.dtype) else values
 
     def in_c_order(self, values: Host) -> Host:
         return values if values.flags.c_contiguous else np.ascontiguousarray(values)

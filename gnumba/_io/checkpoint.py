@@ -293,7 +293,7 @@ def load_checkpoint(
             each.load_state_dict(state)
         count_writes(loaded.given.values())
         for array, values in loaded.writes:
-            place_of(array).copy(array, values.view(array.dtype))
+            place_of(array).copy(array, values)
         if ranks is not None and loaded.is_sliced:
             ranks.spread()
         if rng is not None:

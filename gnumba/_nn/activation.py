@@ -154,7 +154,7 @@ class Activation(Compilable):
         Raises
         ------
         TypeError
-            If the arrays' dtypes differ or are not float32 or float64.
+            If the arrays' dtypes differ or are no floats of 16, 32 or 64 bits.
         ValueError
             If their shapes differ.
         """

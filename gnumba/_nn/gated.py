@@ -52,7 +52,7 @@ class Gated(Activation):
         Parameters
         ----------
         x, gate : array
-            Where to take them; of one shape and dtype, float32 or float64.
+            Where to take them; of one shape and dtype, a float of 16, 32 or 64 bits.
         *hyper, **named : float
             Hyperparameters, as in the activation itself.
         out : tuple of two arrays, optional
@@ -95,7 +95,7 @@ class Gated(Activation):
         Raises
         ------
         TypeError
-            If the arrays' dtypes differ or are not float32 or float64, or ``out`` is not a pair.
+            If the arrays' dtypes differ or are no floats of 16, 32 or 64 bits, or ``out`` is not a pair.
         ValueError
             If their shapes differ, or the arrays of ``out`` share elements.
         """
@@ -123,16 +123,16 @@ class OwnGated(OwnActivation, Gated):
 def _apply_to_two(function: Elementwise, inputs: tuple[Array, ...], scalars: Scalars, out: Any) -> Any:
     """Run a function with two outputs: made here, or the pair ``out``."""
     first = inputs[0]
-    seen = first if type(first) is np.ndarray else operand(function.reads[0], first)
+    seen = first if type(first) is np.ndarray else operand(function.reads[0], first, narrow=True)
     if out is None:
         second = empty_like(first, seen)
         return apply(function, inputs, scalars, None, also=(second,)), in_kind_of(first, second)
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError(f"out is of type {type(out).__name__}, expected a tuple of two arrays")
-    views = [check_out(f"out[{k}]", each, seen) for k, each in enumerate(out)]
+    views = [check_out(f"out[{k}]", each, seen, narrow=True) for k, each in enumerate(out)]
     if np.shares_memory(geometry(views[0]), geometry(views[1])):
         raise ValueError("the two arrays of out share elements, expected one for each derivative")
-    read = [operand(name, each) for name, each in zip(function.reads, inputs, strict=True)]
+    read = [operand(name, each, narrow=True) for name, each in zip(function.reads, inputs, strict=True)]
     if not any(np.may_share_memory(geometry(each), geometry(views[1])) for each in read):
         apply(function, inputs, scalars, out[0], also=(views[1],))
     else:  # both are written only when all has been read

@@ -61,7 +61,7 @@ class PReLU(Activation):
             given = next(iter(unknown), None)
             raise TypeError("prelu() lacks alpha") if given is None else no_argument("prelu", given, PRELU)
         (function, _, _), slope, scalars = self._slope(x, alpha)
-        return apply(function, (x, *slope), scalars, out)
+        return apply(function, (x, *slope), scalars, out, narrow=False)
 
     @overload  # type: ignore[override]
     def derivative(self, x: FloatArray, alpha: Any, *, out: Any = None) -> FloatArray: ...
@@ -71,7 +71,7 @@ class PReLU(Activation):
     def derivative(self, x: Array, alpha: Any, *, out: Array = None) -> Any:
         """∂f/∂x, with the arguments of f."""
         (_, function, _), slope, scalars = self._slope(x, alpha)
-        return apply(function, (x, *slope), scalars, out)
+        return apply(function, (x, *slope), scalars, out, narrow=False)
 
     @overload  # type: ignore[override]
     def backward(
@@ -108,7 +108,7 @@ class PReLU(Activation):
                 return dx, HOST.as_alpha(total, x.dtype, alpha)
         seen = operand("dy", dy)
         share = empty_like(dy, seen)
-        dx = apply(function, (dy, x, *slope), scalars, out, also=(share,))
+        dx = apply(function, (dy, x, *slope), scalars, out, also=(share,), narrow=False)
         shape = tuple(np.shape(alpha))
         axes = None if math.prod(shape) == 1 else _summed_axes(share, shape)
         return dx, place_of(share).summed(share, axes, x, alpha)

@@ -39,7 +39,7 @@ class AdaGrad(Adaptive):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.01
         η ≥ 0, usually 1e-2 to 1e-1.
     eps : float or schedule, optional
@@ -103,7 +103,7 @@ class RMSProp(Adaptive):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-4 to 1e-2.
     decay : float or schedule, default 0.9
@@ -188,7 +188,7 @@ class AdaDelta(Optimizer):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 1.0
         η ≥ 0, a factor of the paper's step.
     decay : float or schedule, default 0.9

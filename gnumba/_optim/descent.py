@@ -30,7 +30,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.01
         η ≥ 0, usually 1e-3 to 1; the number that always needs tuning.
     momentum : float or schedule, default 0.0
@@ -123,7 +123,7 @@ class Momentum(Optimizer):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.01
         η ≥ 0, usually 1e-3 to 1.
     momentum : float or schedule, default 0.9

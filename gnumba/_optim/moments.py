@@ -57,7 +57,7 @@ class Adam(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -127,7 +127,7 @@ class AdamW(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -195,7 +195,7 @@ class RAdam(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -276,7 +276,7 @@ class NAdam(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.002
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -367,7 +367,7 @@ class Adamax(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.002
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -441,7 +441,7 @@ class AdaBelief(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-4 to 1e-2.
     betas : tuple of float or schedule, default (0.9, 0.999)
@@ -521,7 +521,7 @@ class Adan(Moments):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.001
         η ≥ 0, usually 1e-3 to 2e-2.
     betas : tuple of float or schedule, default (0.98, 0.92, 0.99)

@@ -55,6 +55,13 @@ class Optimizer(Stateful):
     maximize : bool
         Whether the steps ascend. It is fixed when the optimizer is made, as ``nesterov`` and
         ``decoupled`` are.
+
+    Notes
+    -----
+    Parameters of float16 and bfloat16 are shown as the nearest to what they are in float32, which is what
+    steps are taken on. A float16 has its float32 in the state ``"master"``, 4 bytes; a bfloat16 the other
+    16 bits of it in ``"low_bits"``, 2 bytes. Their other states are float32. Whoever writes to such a
+    parameter changes its master too.
     """
 
     ranges: Mapping[str, Range] = MappingProxyType({})

@@ -25,7 +25,7 @@ class Lion(Optimizer):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 1e-4
         η ≥ 0, usually 1e-5 to 3e-4: the size of each step.
     betas : tuple of float or schedule, default (0.9, 0.99)
@@ -94,7 +94,7 @@ class Rprop(Optimizer):
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        What to update, in place; float32 or float64.
+        What to update, in place: float32 or float64, in host memory float16 or bfloat16 too.
     lr : float or schedule, default 0.01
         η ≥ 0, the first step size; of rows, in a step with `Rows`, at a row's first.
     etas : tuple of float or schedule, default (0.5, 1.2)
