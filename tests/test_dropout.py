@@ -496,7 +496,7 @@ def test_bad_keys(act, key, kind):
 
 
 BAD_ARRAYS = {
-    "float16": (np.ones(5, np.float16), TypeError, "float16"),
+    "longdouble": (np.ones(5, np.longdouble), TypeError, np.dtype(np.longdouble).name),
     "complex": (np.ones(5, complex), TypeError, "complex128"),
     "text": (np.array(["a"]), TypeError, "<U1"),
     "masked": (masked(f64(5)), TypeError, "masked"),
