@@ -23,6 +23,7 @@ import numpy as np
 from ._engine.arrays import as_view, checked_dtype
 from ._engine.place import placed
 from ._hyper import ANY, FINITE, NOT_NEGATIVE, Range, generator, number
+from ._narrow import rounded
 from ._nn import activations
 from ._nn.activation import Activation
 from ._suggest import module_getattr, suggesting
@@ -74,8 +75,8 @@ def _fans(shape: Any) -> tuple[int, int]:
 
 def _made(draw: Callable[[np.random.Generator], Any], rng: Any, dtype: Any, like: Any) -> Any:
     """Draw numbers with ``draw``, and convert them to the dtype and kind of array asked for."""
-    dtype = checked_dtype(dtype) if like is None else as_view("like", like).dtype
-    made = np.asarray(draw(generator(rng)), dtype, order="C")
+    dtype = checked_dtype(dtype, narrow=True) if like is None else as_view("like", like, narrow=True).dtype
+    made = rounded(draw(generator(rng)), dtype)
     return made if like is None or isinstance(like, np.ndarray) else placed(like, made)
 
 
@@ -122,7 +123,7 @@ def normal(
     ValueError
         If ``shape`` or ``std`` is out of range.
     TypeError
-        If an argument is of another kind, or the dtype neither float32 nor float64.
+        If an argument is of another kind, or the dtype no float of 16, 32 or 64 bits.
 
     Examples
     --------

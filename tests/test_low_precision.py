@@ -417,7 +417,11 @@ def test_refusals():
         (lambda: gn.relu.backward(wide, p), "x has dtype bfloat16, expected dy's, float32"),
         (lambda: gn.softmax(p), "has dtype bfloat16, expected float32 or float64"),
         (lambda: gn.losses.mse(p, p), "has dtype bfloat16, expected float32 or float64"),
-        (lambda: gn.init.normal((3,), dtype=ml_dtypes.bfloat16), "expected float32 or float64"),
+        (
+            lambda: gn.init.normal((3,), dtype=np.int16),
+            r"float32 or float64 \(float16, or bfloat16 of",
+        ),
+        (lambda: gn.inspect(gn.relu, dtype=ml_dtypes.bfloat16), "expected float32 or float64"),
         (
             lambda: gn.SGD(wide).step(p),
             "gradient of 0 has dtype bfloat16, expected its parameter's, float32$",
@@ -637,6 +641,28 @@ def test_activations_of_jax_arrays():
         assert isinstance(y, jax.Array)
         assert y.dtype == dtype
         assert_same_bits(np.asarray(y), gn.silu(x))
+
+
+# First weights.
+
+
+@NARROW
+def test_init(storage):
+    """The numbers of float32, or of float64, rounded; by dtype and like arrays of several libraries."""
+    torch = pytest.importorskip("torch")
+    dtype = DTYPES[storage]
+    wide = gn.init.he_normal((9, 5), rng=1, dtype=np.float64)
+    with np.errstate(**QUIET):
+        expected = (wide if storage is FLOAT16 else wide.astype(np.float32)).astype(dtype)
+    found = gn.init.he_normal((9, 5), rng=1, dtype=dtype)
+    assert found.dtype == dtype
+    assert_same_bits(found, expected)
+    assert_same_bits(gn.init.he_normal((9, 5), rng=1, like=found[:1]), expected)
+    tensor = gn.init.he_normal((9, 5), rng=1, like=torch.zeros(1, dtype=getattr(torch, storage.name)))
+    assert str(tensor.dtype) == f"torch.{storage.name}"
+    assert_same_bits(tensor.float().numpy(), expected.astype(np.float32))
+    assert (gn.init.constant((3,), 0.3, dtype=dtype) == dtype.type(0.3)).all()
+    assert gn.init.normal((0, 3), dtype=dtype).shape == (0, 3)
 
 
 # A GPU's kernels, run natively and compiled.

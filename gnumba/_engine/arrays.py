@@ -18,14 +18,15 @@ from .view import View, geometry_at
 Array = Any  # NumPy's, or a View
 
 
-def checked_dtype(dtype: Any) -> np.dtype[Any]:
-    """float32 or float64, as NumPy or PyTorch has them."""
+def checked_dtype(dtype: Any, narrow: bool = False) -> np.dtype[Any]:
+    """float32 or float64, as NumPy or PyTorch has them; float16 and bfloat16 too if ``narrow``."""
     try:
         made = np.dtype(str(dtype).removeprefix("torch.") if library_of(dtype) == "torch" else dtype)
     except TypeError:
         made = np.dtype(object)
-    if made not in OF_DTYPE:
-        raise TypeError(f"dtype is {dtype!r}, expected float32 or float64")
+    if made not in OF_DTYPE and not (narrow and narrow_storage(made)):
+        few = " (float16, or bfloat16 of ml_dtypes)" if narrow else ""
+        raise TypeError(f"dtype is {dtype!r}, expected float32 or float64{few}")
     return made
 
 

@@ -311,7 +311,7 @@ _exhaust = deque[Any](maxlen=0).extend
 
 def placed(x: Any, values: Host) -> Any:
     """Host values as a new array of x's kind, where x lives."""
-    view = as_view("like", x)
+    view = as_view("like", x, narrow=True)
     if place_of(view) is HOST:
         return in_kind_of(x, values)
     there = empty_like(x, view, values.shape)

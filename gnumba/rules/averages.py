@@ -1,6 +1,11 @@
 """Element-wise rules for averages of parameters, and sums of gradients."""
 
-__all__ = ["added", "averaged", "behind", "cleared", "exchanged", "pulled"]
+__all__ = ["added", "averaged", "behind", "cleared", "exchanged", "itself", "pulled"]
+
+
+def itself(x):
+    """x."""
+    return x
 
 
 def added(p, a):
