@@ -24,11 +24,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
+    "myst_parser",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
+suppress_warnings = ["toc.empty_glob"]
 exclude_patterns = ["_build", "gallery"]
 nitpicky = False
+rst_prolog = ".. currentmodule:: gnumba\n"
 default_role = "py:obj"  # as docstrings write names: a link where there is a page
 
 autodoc_typehints = "none"  # the docstrings say what is taken, in words
@@ -65,7 +68,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "start/*": ["sidebar-nav-bs"]}
+html_sidebars = {page: [] for page in ("index", "own", "how_it_works", "lab", "search", "genindex")}
 
 
 def escape_bars(app, what, name, made, options, lines):

@@ -1,7 +1,5 @@
 """What every script of the gallery begins with: the style of its figures, and one BLAS thread."""
 
-import numpy as np
-
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"]  # Okabe & Ito
 STYLE = {
     "figure.figsize": (6.4, 4.0),
@@ -28,4 +26,3 @@ def reset(config, file):
     matplotlib.rcParams.update(STYLE)
     matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
     threadpool_limits(1, user_api="blas")  # small products: threads would wait for one another
-    np.seterr(all="warn")

@@ -19,6 +19,7 @@ OWN_WORDS = {
     ">>> import gnumba as gn\n>>> gn.registry[\"adam\"] is gn.rules.adam\nTrue\n",
     "FAR": "Where exponentials end, by dtype: FAR · exp(−FAR) is 0.\n",
 }  # fmt: skip
+HOOKS = "constants", "corrections", "scalars"  # of an optimizer's class, for the engine
 
 
 def sections() -> dict[str, dict[str, str]]:
@@ -65,7 +66,9 @@ def directive(path: str, made: object) -> str:
     if not inspect.isclass(made):
         return f".. autofunction:: {path}\n\n"
     lines = f".. autoclass:: {path}\n   :members:\n"
-    if not issubclass(made, gnumba.Optimizer):
+    if issubclass(made, gnumba.Optimizer):
+        lines += f"   :exclude-members: {', '.join(HOOKS)}\n"
+    elif not issubclass(made, gnumba.schedules.Schedule):  # whose methods would stand at each
         lines += "   :inherited-members:\n"
     return lines + "\n"
 
@@ -82,6 +85,8 @@ def page(name: str) -> str:
             text += "Methods and attributes: those of :class:`gnumba.Activation`.\n"
         return text
     text = underlined(name) + f"\n.. automodule:: gnumba.{name}\n\n"
+    if made is gnumba.schedules:
+        text += "Each has ``plot(steps, ax=None)``, which draws its first values.\n\n"
     for each in members(made):
         text += formula(f"{name}.{each}")
         text += directive(f"gnumba.{name}.{each}", getattr(made, each))

@@ -1,9 +1,10 @@
 """Measure what the documentation shows and is too long for its build: docs/data/*.json.
 
-    python tools/figures.py speed accuracy fashion
+    python tools/figures.py speed costs accuracy fashion
 
-Each file names its machine, day and versions, and the pages print them. ``speed`` wants the machine
-to itself (a minute); ``accuracy`` needs PyTorch; ``fashion`` needs Debian's dataset-fashion-mnist.
+Each file names its machine, day and versions, and the pages print them. ``speed`` and ``costs`` want
+the machine to themselves (a minute); ``accuracy`` needs PyTorch; ``fashion`` needs Debian's
+dataset-fashion-mnist (ten minutes).
 """
 
 import argparse
@@ -25,6 +26,7 @@ DATA = ROOT / "docs" / "data"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 CURVES = ("tanh", "sigmoid", "silu", "gelu", "elu", "softplus", "mish", "log_sigmoid")
+PYTORCH = {"log_sigmoid": "logsigmoid"}  # its names, where they differ
 EXPONENTS = range(-12, 8)  # of the smallest and largest inputs, powers of two
 
 
@@ -107,6 +109,22 @@ def speed(budget: float = 0.7) -> dict[str, object]:
     return {"sizes": sizes, "seconds": made, "bytes_an_element": 28}
 
 
+def costs(size: int = 100_000, budget: float = 0.4) -> dict[str, object]:
+    """Nanoseconds an element, forward and backward, on one core, with arrays that stay in the cache."""
+    x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    dy, out, hyper, made = np.ones_like(x), np.empty_like(x), {"prelu": (0.25,)}, {}
+    for name in gn.__all__:
+        act = getattr(gn, name)
+        if isinstance(act, gn.Activation) and name not in ("swish", "swiglu", "geglu", "reglu", "glu"):
+            given = hyper.get(name, ())
+            with gn.use_target("cpu"):
+                forward = seconds(lambda act=act, given=given: act(x, *given, out=out), budget)
+                backward = seconds(lambda act=act, given=given: act.backward(dy, x, *given), budget)
+            made[name] = [round(1e9 * taken / size, 4) for taken in (forward, backward)]
+    copied = seconds(lambda: np.copyto(out, x), budget)
+    return {"elements": size, "nanoseconds": made, "copy": round(1e9 * copied / size, 4)}
+
+
 # Accuracy.
 
 
@@ -117,16 +135,14 @@ def accuracy(count: int = 20_000) -> dict[str, object]:
     """
     import torch
 
-    sys.path.insert(0, str(ROOT / "tests"))
-    from peers import torch_activation
-
+    peers = {name: getattr(torch.nn.functional, PYTORCH.get(name, name)) for name in CURVES}
     rng = np.random.default_rng(0)
     edges = np.array([2.0**e * half for e in EXPONENTS for half in (1.0, 1.5)] + [2.0**EXPONENTS.stop])
     parts = np.array([*pairwise(-edges[::-1]), *pairwise(edges)])
     inputs = rng.uniform(*parts.T[..., None], (len(parts), count)).astype(np.float32)
     made = {}
     for name in CURVES:
-        act, peer = getattr(gn, name), torch_activation(name)
+        act, peer = getattr(gn, name), peers[name]
         exact = act(inputs.astype(np.float64))
         ulp = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
         results = {"gnumba": act(inputs), "PyTorch": peer(torch.from_numpy(inputs)).numpy()}
@@ -189,7 +205,7 @@ def fashion(epochs: int = 8, seeds: int = 2) -> dict[str, object]:
     return {"epochs": epochs, "runs": made}
 
 
-MEASURED = {"speed": speed, "accuracy": accuracy, "fashion": fashion}
+MEASURED = {"speed": speed, "costs": costs, "accuracy": accuracy, "fashion": fashion}
 
 
 def main() -> None:

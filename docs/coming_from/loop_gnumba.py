@@ -12,7 +12,13 @@ import gnumba as gn
 
 x, target, w1, w2 = data()
 
-opt = gn.AdamW([w1, w2], lr=1e-2, eps=1e-8, weight_decay=0.01, max_norm=1.0)
+opt = gn.AdamW(
+    [w1, w2],
+    lr=1e-2,
+    eps=1e-8,
+    weight_decay=0.01,
+    max_norm=1.0,
+)
 losses = []
 for _ in range(50):
     a = x @ w1

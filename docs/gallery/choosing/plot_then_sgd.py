@@ -34,6 +34,10 @@ for way, course in courses.items():
     print(f"{way:20} loss below 0.5 after {first:4.1f} epochs, test accuracy {course[:, -1, 1].mean():.3f}")
 
 # %%
-# The plans leave the plateau as Adam does. On data as easy as this, Adam alone ends with the lowest
-# training loss, and the test accuracies differ no more than those of different seeds: try the plan where
-# Adam's test loss is worse than SGD's, and do not expect it everywhere.
+# Adam, then SGD, and RMSProp, then SGD, leave the plateau as Adam does, and go on as SGD. The cold
+# start takes large batches first, so fewer steps an epoch: it is behind by epochs, and ahead of SGD
+# after them.
+#
+# On data as easy as this, Adam alone ends with the lowest training loss, and the test accuracies differ
+# no more than those of different seeds. Try a plan where Adam's test loss is worse than SGD's; do not
+# expect it everywhere.

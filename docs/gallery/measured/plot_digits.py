@@ -17,7 +17,7 @@ FAMILIES = {
         "SGD, Nesterov 0.9": lambda p: gn.SGD(p, lr=0.03, momentum=0.9, nesterov=True),
         "Momentum": lambda p: gn.Momentum(p, lr=0.3),
         "Lion": lambda p: gn.Lion(p, lr=3e-4),
-        "LARS": lambda p: gn.LARS(p, lr=10.0),
+        "LARS": lambda p: gn.LARS(p, lr=3.0),
     },
     "a rate for each element": {
         "AdaGrad": lambda p: gn.AdaGrad(p, lr=0.02),

@@ -26,5 +26,5 @@ bottom.legend()
 print(data["day"], data["processor"], data["versions"], sep="\n")
 
 # %%
-# The falling rate is worth more than the choice between the adaptive rules: the two curves whose rate
-# falls, or whose noise is smaller after the switch, end best on the test.
+# A falling rate is worth more here than the choice of the rule: AdamW with a cosine ends well above the
+# others, which lie close together. Adam, then SGD, is no better than Adam alone, in eight epochs.
