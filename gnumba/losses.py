@@ -1,8 +1,9 @@
 """Losses: the value and its gradient in the prediction, in one pass.
 
 ``loss, gradient = gn.losses.mse(prediction, target)``. All take ``weight=None``, ``reduction="mean"`` and
-``out=None``, where to write the gradient, which may be the prediction. The loss is a float, of sums in
-float64 that are the same for any number of threads. The gradient is that of this loss, like the prediction.
+``out=None``, where to write the gradient, which may be the prediction. The loss is a float, on a device an
+array of shape () that nobody waits for; its sums are in float64, the same for any number of threads. The
+gradient is that of this loss, like the prediction.
 
 ``reduction="mean"`` divides by the number of elements; ``"sum"`` does not; ``"none"`` returns each element's
 loss, like the prediction, and the gradient of their sum. An elementwise loss's ``weight`` broadcasts
@@ -23,14 +24,14 @@ import numpy as np
 
 from ._engine import checks
 from ._engine.apply import apply
-from ._engine.arrays import as_view, empty_like, in_kind_of, numbers, operand
+from ._engine.arrays import as_view, empty_like, in_kind_of, integers, is_on_device, numbers, operand
 from ._engine.compile.snapshot import current
 from ._engine.flat import launch_flat
 from ._engine.libraries import count_writes
-from ._engine.place import HOST, place_of
-from ._engine.rowwise import Rowwise
+from ._engine.place import place_of
+from ._engine.row_steps import Labels, Rowwise
 from ._engine.view import View, broadcast
-from ._nn.softmax import checked_axis, refuse_device, write
+from ._nn.softmax import checked_axis, write
 from ._rule import Compilable, Elementwise, defaults_of, scalar_function
 from ._suggest import module_getattr, no_argument, suggesting
 from .elementary import where
@@ -451,14 +452,16 @@ def softmax_cross_entropy(
     """Cross-entropy of the softmax of logits, −Σ tᵢ log softmax(x)ᵢ a row, and its gradient in the logits.
 
     A row is read and its gradient written; no probabilities are stored. The gradient of a row is
-    softmax(x)·Σtᵢ − t.
+    softmax(x)·Σtᵢ − t. Labels that are on a device with the logits are not looked at before: one that is no
+    class makes the loss and the gradient of its row nan, and a mean with both.
 
     Parameters
     ----------
     logits : array
         Scores of classes along ``axis``; float32 or float64.
     labels : array
-        Integers, of the logits' shape without ``axis``; or probabilities t, of the logits' shape and dtype.
+        Integers, of the logits' shape without ``axis``, for logits on a device also in host memory; or
+        probabilities t, of the logits' shape and dtype.
     weight : array, optional
         One a class; in the mean of integer labels, the sum is divided by the weights of the labels.
     label_smoothing : float
@@ -476,13 +479,13 @@ def softmax_cross_entropy(
     Returns
     -------
     tuple
-        The loss, a float, or with ``"none"`` an array of the labels' shape; and the gradient, like the
-        logits.
+        The loss, a float (on a device an array of shape ()), or with ``"none"`` an array of the labels'
+        shape; and the gradient, like the logits.
 
     Raises
     ------
     IndexError
-        If a label is none of the classes' numbers.
+        If a label in host memory is none of the classes' numbers.
     ValueError
         If shapes differ, smoothing is outside [0, 1], or there are no rows to take a mean of.
     TypeError
@@ -504,54 +507,47 @@ def softmax_cross_entropy(
     """
     name = "softmax_cross_entropy"
     x = operand("logits", logits)
-    refuse_device(name, x)
     axis = checked_axis(name, axis, x)
     if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, Real):
         raise TypeError(f"{name}: label_smoothing is {label_smoothing!r}, expected a number")
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"{name}: label_smoothing is {label_smoothing}, expected a number in [0, 1]")
-    classes, rest = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
+    classes, rest, smooth = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :], float(label_smoothing)
     of_classes = class_weights(weight, x, classes)
-    given = labels if isinstance(labels, np.ndarray) else as_labels(labels)
-    smooth = float(label_smoothing)
+    given = seen_labels(labels, x)
+    divisor: float | None = divisor_of(name, reduction, math.prod(rest), "logits", x)
     if given.dtype.kind == "f":
-        rows, divisor = None, divisor_of(name, reduction, math.prod(rest), "logits", x)
-        targets = as_view("labels", given)
+        targets: Any = as_view("labels", given)
         checks.check_alike({"logits": x, "labels": targets})
         if ignore is not None:
             raise ValueError(f"{name}: ignore is {ignore}, expected None: labels are rows of probabilities")
-        slope = 1.0 - smooth
+        counted, slope = None, 1.0 - smooth
     else:
-        rows, hot = checked_labels(given, rest, classes, ignore)
-        own = hot if of_classes is None else np.where(rows < 0, 0.0, of_classes[rows])
-        divisor = divisor_of(name, reduction, rows.size, "logits", x)
-        divisor = HOST.total(own) if reduction == "mean" else divisor
-        hot, targets, slope = (1.0 - smooth) * own, x, 0.0
-    scale = 1.0 / divisor if divisor else 0.0
-    losses = np.zeros(math.prod(rest))
+        checked = checked_labels(given, rest, classes, ignore)
+        counted, targets, slope = Labels(*checked, of_classes, 1.0 - smooth), 0.0, 0.0
+        divisor = None if reduction == "mean" else divisor
     y = empty_like(logits, x) if out is None else checks.check_out("out", out, x)
-    if rows is not None and not smooth:
-        write(HARD, (x,), y, axis, np.array([scale]), rows, hot, losses)
-    else:
-        one = np.ones(classes, x.dtype) if of_classes is None else of_classes.astype(x.dtype)
-        per_class = np.broadcast_to(np.expand_dims(one, tuple(range(1, x.ndim - axis))), x.shape)
-        if rows is not None:
-            targets = np.broadcast_to(
-                np.zeros(classes, x.dtype).reshape(one.shape + (1,) * (x.ndim - axis - 1)), x.shape
-            )
-        scalars = np.array([scale, slope, smooth / max(classes, 1)])
-        write(SOFT, (x, targets, per_class), y, axis, scalars, rows, None if rows is None else hot, losses)
-    gradient = in_kind_of(logits, y) if out is None else out
+    read: tuple[Any, ...] = (x,)
+    scalars: tuple[float, ...] = ()
+    if counted is None or smooth:
+        read = x, targets, 1.0 if of_classes is None else of_classes
+        scalars = slope, smooth / max(classes, 1)
+    function, place = SOFT if scalars else HARD, place_of(x)
+    rows = counted, divisor, logits, reduction == "none"
+    arrays = [a for a in (*read, given) if not isinstance(a, float)]
+    loss = write(arrays, y, lambda to: place.losses_along(function, (*read, to), axis, scalars, *rows))
     if out is not None:
         count_writes((out,))
-    if reduction == "none":
-        return in_kind_of(logits, losses.astype(x.dtype).reshape(rest)), gradient
-    return HOST.total(losses) / divisor if divisor else math.nan, gradient
+    return loss, in_kind_of(logits, y) if out is None else out
 
 
-def along_axis(of_classes: np.ndarray[Any, Any], axis: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Numbers of the classes as an array of that shape, without a copy."""
-    return np.broadcast_to(of_classes.reshape(-1, *[1] * (len(shape) - axis - 1)), shape)
+def seen_labels(labels: Array, x: Any) -> Any:
+    """Labels as they lie on the logits' device; else in host memory, from there or from any library."""
+    if isinstance(x, View) and is_on_device(labels):
+        given = integers("labels", labels.detach() if hasattr(labels, "detach") else labels)
+        checks.check_together({"logits": x, "labels": given})
+        return given
+    return labels if isinstance(labels, np.ndarray) else as_labels(labels)
 
 
 def as_labels(labels: Array) -> np.ndarray[Any, Any]:
@@ -562,27 +558,27 @@ def as_labels(labels: Array) -> np.ndarray[Any, Any]:
     return made
 
 
-def class_weights(weight: Array, x: Any, classes: int) -> np.ndarray[Any, Any] | None:
-    """The weight of each class in float64."""
+def class_weights(weight: Array, x: Any, classes: int) -> Any:
+    """The weight of each class."""
     if weight is None:
         return None
     seen = operand("weight", weight)
-    refuse_device("weight", seen)
+    checks.check_together({"logits": x, "weight": seen})
     if seen.shape != (classes,):
         raise ValueError(f"weight has shape {seen.shape}, expected ({classes},), one a class")
-    return np.asarray(seen, np.float64)
+    return seen
 
 
-def checked_labels(
-    labels: np.ndarray[Any, Any], shape: tuple[int, ...], classes: int, ignore: int | None
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Labels as int64 in C order, −1 for ignored ones, and a 1.0 for all others."""
+def checked_labels(labels: Any, shape: tuple[int, ...], classes: int, ignore: int | None) -> tuple[Any, Any]:
+    """Labels, and which of them is ignored: in host memory all others are classes, as int64 in C order."""
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(
             f"labels has dtype {labels.dtype}, expected integers, or probabilities of the logits' dtype"
         )
     if labels.shape != shape:
         raise ValueError(f"labels has shape {labels.shape}, expected {shape}, the logits' without their axis")
+    if isinstance(labels, View):
+        return labels, ignore
     counts = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     wrong = ((labels < 0) | (labels >= classes)) & counts
     if wrong.any():
@@ -592,8 +588,7 @@ def checked_labels(
             f"labels[{place}] is {labels[where_wrong]}, expected a class from 0 to {classes - 1}"
             + ("" if ignore is None else f", or {ignore} to be ignored")
         )
-    made = np.where(counts, labels, -1).astype(np.int64).ravel()
-    return made, counts.astype(np.float64).ravel()
+    return np.where(counts, labels, -1).astype(np.int64, order="C"), -1
 
 
 def __dir__() -> list[str]:

@@ -941,6 +941,7 @@ def programs(there, gaps):
     x, y, table = rng.standard_normal(5001), rng.standard_normal((33, 8)), rng.standard_normal((10, 4))
     clipped, params = None, [there(x), gaps(y)]
     rows, embedding = None, there(table)
+    wide_values = rng.standard_normal((2, 2100))
 
     def skip():
         nonlocal clipped
@@ -965,6 +966,22 @@ def programs(there, gaps):
         here = there(x)
         return [here, gn.relu.backward(gn.silu(here), here)]
 
+    def softmax():
+        here, wide = there(y), gaps(wide_values)
+        made, long = gn.softmax(here), gn.log_softmax(wide)
+        across = gaps(y)
+        return [here, wide, across, long, gn.softmax.backward(here, made), gn.log_softmax(across, 0)]
+
+    def cross_entropy():
+        here, there_too, labels = there(y), gaps(y), there(np.arange(33) % 8)
+        weight, targets = there(np.linspace(0.5, 2.0, 8)), there(y * y)
+        plain = gn.losses.softmax_cross_entropy(here, labels, ignore=3)
+        smooth = gn.losses.softmax_cross_entropy(
+            there_too, labels, weight=weight, label_smoothing=0.1, reduction="none"
+        )
+        soft = gn.losses.softmax_cross_entropy(here, targets)
+        return [here, there_too, labels, weight, targets, *plain, *smooth, *soft]
+
     def prelu(alpha):
         dy, here = there(y), there(y)
         return [dy, here, alpha, gn.prelu.backward(dy, here, alpha)]
@@ -976,6 +993,8 @@ def programs(there, gaps):
         "steps that skip": skip,
         "rows": sparse,
         "activations": backward,
+        "softmax": softmax,
+        "cross-entropy": cross_entropy,
         "prelu": lambda: prelu(0.25),
         "prelu by channel": lambda: prelu(there(np.full(8, 0.25))),
     }
@@ -1160,7 +1179,7 @@ def test_a_copys_state_is_there_before_its_first_step(library, kind, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("case", ["activation", "clip", "step", "strided step"])
+@pytest.mark.parametrize("case", ["activation", "clip", "step", "strided step", "softmax", "cross-entropy"])
 def test_arrays_of_two_streams(library, case, seed):
     """The callers' work on each stream, before the call and after it, is not overtaken."""
     library.random = np.random.default_rng(seed)
@@ -1173,6 +1192,10 @@ def test_arrays_of_two_streams(library, case, seed):
     expected, first, found = [x.copy(), y.copy()], made[0], {}
     if case == "activation":
         first, expected[0] = gn.relu.backward(*made), gn.relu.backward(x, y)
+    elif case == "softmax":
+        first, expected[0] = gn.softmax.backward(*made), gn.softmax.backward(x, y)
+    elif case == "cross-entropy":
+        first, expected[0] = (gn.losses.softmax_cross_entropy(*each)[1] for each in (made, (x, y)))
     elif case == "clip":
         gn.clip_by_global_norm(made, 1.0)
         gn.clip_by_global_norm(expected, 1.0)
@@ -1286,9 +1309,117 @@ def test_losses_are_those_of_the_cpu_without_a_wait(name, dtype, cuda):
     assert float(host(there)) == here
 
 
-def test_row_functions_say_that_they_are_of_the_host():
-    x = on_device(model("float32", 0, ((3, 4),)))[0]
-    with pytest.raises(TypeError, match="host memory as yet"):
-        gn.softmax(x)
-    with pytest.raises(TypeError, match="host memory as yet"):
-        gn.losses.softmax_cross_entropy(x, [0, 1, 2])
+# Rows.
+
+
+@pytest.mark.parametrize("layout", [np.array, *LAYOUTS.values()], ids=["dense", *LAYOUTS])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_row_functions_are_those_of_the_cpu_without_a_wait(name, layout, cuda):
+    f, (x, dy) = getattr(gn, name), model("float32", 0, ((33, 7), (33, 7)))
+    x, dy = layout(x), layout(dy)
+    for axis in range(x.ndim):
+        y, away = f(x, axis), FakeArray(dy)
+        there = FakeArray(layout(x) if x.ndim == 2 else x)
+        cuda.forget()
+        made, back = f(there, axis), f.backward(away, FakeArray(y), axis)
+        assert f.backward(away, FakeArray(y), axis, out=away) is away
+        assert not {"finish", "download", "copy"} & set(cuda.names())
+        assert_same_bits(host(made), y)
+        assert_same_bits(away.values, host(back))
+        dy = layout(model("float32", 0, ((33, 7), (33, 7)))[1])
+        assert_same_bits(host(back), f.backward(dy, y, axis))
+
+
+def test_long_rows_are_three_launches(cuda):
+    x = model("float32", 0, ((2, 5001),))[0]
+    (there,) = on_device([x])
+    made = gn.softmax(there)
+    assert cuda.names() == ["upload", *["launch"] * 3]
+    assert_same_bits(host(made), gn.softmax(x))
+    assert host(gn.softmax(FakeArray(np.empty((3, 0), "f4")))).shape == (3, 0)
+
+
+def test_a_row_function_whose_result_overlaps_what_it_reads():
+    memory = np.random.default_rng(0).standard_normal(61).astype("f4")
+    expected = gn.softmax(memory[:60].reshape(6, 10))
+    gn.softmax(FakeArray(memory[:60].reshape(6, 10)), out=FakeArray(memory[1:].reshape(6, 10)))
+    assert_same_bits(memory[1:].reshape(6, 10), expected)
+
+
+CROSS = gn.losses.softmax_cross_entropy
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["labels", "ignored", "of the host", "probabilities"])
+def test_cross_entropies_are_those_of_the_cpu_without_a_wait(kind, smoothing, weighted, reduction, cuda):
+    rng = np.random.default_rng(0)
+    x, labels, weight = model("float32", 0, ((33, 7, 2),))[0], rng.integers(0, 7, (33, 2)), rng.random(7)
+    how = {"label_smoothing": smoothing, "axis": 1, "reduction": reduction}
+    if kind == "ignored":
+        labels[::3], how["ignore"] = 99, 99
+    elif kind == "probabilities":
+        labels = rng.random(x.shape, "f4")
+    loss, gradient = CROSS(x, labels, weight=weight if weighted else None, **how)
+    there, t, w = *on_device([x]), labels if kind == "of the host" else FakeArray(labels), FakeArray(weight)
+    cuda.forget()
+    found, made = CROSS(there, t, weight=w if weighted else None, out=there, **how)
+    assert not {"finish", "download", "copy"} & set(cuda.names())
+    assert made is there
+    assert_same_bits(there.values, gradient)
+    assert_same_bits(host(found), loss)
+
+
+def test_a_label_on_a_device_that_is_no_class():
+    """Nobody looks at it before: its row is nan, and with it what is divided by the labels' weights."""
+    x = model("float32", 0, ((3, 4),))[0]
+    _, expected = CROSS(x, [0, 0, 2], reduction="none")
+    for labels in ([0, 4, 2], [0, -1, 2]):
+        loss, gradient = CROSS(FakeArray(x), FakeArray(np.array(labels)), reduction="none")
+        assert np.isnan(host(loss)).tolist() == [False, True, False]
+        assert np.isnan(host(gradient)[1]).all()
+        assert_same_bits(host(gradient)[::2], expected[::2])
+        loss, gradient = CROSS(FakeArray(x), FakeArray(np.array(labels)))
+        assert np.isnan(host(loss))
+        assert np.isnan(host(gradient)).all()
+    with pytest.raises(IndexError, match=r"labels\[1\] is 4"):
+        CROSS(FakeArray(x), [0, 4, 2])
+
+
+@pytest.mark.parametrize(
+    ("labels", "weight", "kind", "words"),
+    [
+        (np.zeros(3, int), np.ones(4), TypeError, "weight is in host memory, expected logits's place"),
+        (np.ones((3, 4)), None, TypeError, "labels is in host memory, expected logits's place"),
+        (FakeArray(np.zeros(2, int)), None, ValueError, r"labels has shape \(2,\), expected \(3,\)"),
+        (FakeArray(np.zeros(3, bool)), None, TypeError, "labels has dtype bool, expected integers"),
+        (FakeArray(np.ones((3, 4), "f4")), None, TypeError, "labels has dtype float32"),
+        (FakeArray(np.zeros(3, int)), FakeArray(np.ones(3)), ValueError, "one a class"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_errors_of_cross_entropies_come_before_any_work(labels, weight, kind, words, cuda):
+    x = FakeArray(np.ones((3, 4)))
+    with pytest.raises(kind, match=words):
+        CROSS(x, labels, weight=weight, out=x)
+    assert (x.values == 1.0).all()
+    assert not cuda.launched()
+
+
+def test_a_mean_of_ignored_rows_is_nan_and_moves_nothing():
+    loss, gradient = CROSS(FakeArray(np.ones((2, 3), "f4")), FakeArray(np.array([7, 7])), ignore=7)
+    assert np.isnan(float(loss))
+    assert (host(gradient) == 0.0).all()
+
+
+def test_cupy_results_of_rows_are_cupys(cupy):
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype("f4")
+    made = gn.softmax(CupyArray(x.copy()))
+    loss, gradient = CROSS(CupyArray(x.copy()), CupyArray(np.arange(5)), label_smoothing=0.1)
+    assert {type(made), type(loss), type(gradient)} == {CupyArray}
+    expected = CROSS(x, np.arange(5), label_smoothing=0.1)
+    assert_same_bits(made.values, gn.softmax(x))
+    assert_same_bits(gradient.values, expected[1])
+    assert loss.values == expected[0]
+    assert loss.shape == ()

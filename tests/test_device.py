@@ -14,7 +14,8 @@ import pytest
 from test_normed import trust
 
 import gnumba as gn
-from gnumba._engine import grid, normed_grid, sums
+from gnumba import losses
+from gnumba._engine import grid, normed_grid, rowwise_grid, sums
 from gnumba._engine.cuda import compiler as device
 from gnumba._engine.cuda import driver
 from gnumba._engine.storage import OF_DTYPE, alike
@@ -46,7 +47,7 @@ def in_turns(first, of_a_shape):
 
 SUMS = (
     *(sums.squares, sums.strided_squares, sums.overflow, sums.strided_overflow),
-    *(sums.total, sums.gathered, sums.along, sums.rounded),
+    *(sums.total, sums.gathered, sums.along),
 )
 LINEAR = ("sgd", "heavy_ball", "nesterov", "momentum", "relu", "leaky_relu", "prelu")
 DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "MUFU.RCP64H", "MUFU.RSQ64H")
@@ -129,6 +130,8 @@ def test_an_fma_is_one():
         for make in SUMS
         for dtype in (FLOAT32, FLOAT64)
     ]
+    + [pytest.param(sums.quotients(OF_DTYPE[FLOAT64], OF_DTYPE[FLOAT32]), id="quotients")]
+    + [pytest.param(rowwise_grid.label_weights(), id="label_weights")]
     + [pytest.param(sums.summed(gn.prelu._summed, alike(gn.prelu._summed, FLOAT32)), id="summed")]
     + [pytest.param(grid.walk(gn.rules.adam._kernel, alike(gn.rules.adam._kernel, FLOAT32)), id="walk")]
     + [
@@ -139,6 +142,32 @@ def test_an_fma_is_one():
 )
 def test_sums_and_walks_spill_nothing(body):
     registers, stack = used(body, "sm_90")
+    assert stack == 0
+    assert registers <= 128
+
+
+ALONG = {
+    **{"softmax": gn.softmax._forward, "softmax_backward": gn.softmax._backward},
+    **{"log_softmax": gn.log_softmax._forward, "log_softmax_backward": gn.log_softmax._backward},
+    **{"hard": losses.HARD, "soft": losses.SOFT},
+}
+BODIES_ALONG = rowwise_grid.tiles, *rowwise_grid.BODIES_OF_BLOCKS
+
+
+@pytest.mark.parametrize("make", BODIES_ALONG, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ALONG)
+def test_functions_along_an_axis_are_as_they_should_be(name, arch, make):
+    """Nothing is spilled, and as many threads have room on a processor as of steps."""
+    _, registers, stack = shown(make(ALONG[name], FLOAT32), arch)
+    assert stack == 0
+    assert registers < 96
+
+
+@pytest.mark.parametrize("make", BODIES_ALONG, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", ALONG)
+def test_float64_functions_along_an_axis_spill_nothing(name, make):
+    _, registers, stack = shown(make(ALONG[name], FLOAT64), "sm_90")
     assert stack == 0
     assert registers <= 128
 

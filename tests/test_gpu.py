@@ -117,6 +117,37 @@ def test_layouts(layout):
     assert layout in {"permuted", *layouts.WRITABLE}
 
 
+@pytest.mark.parametrize("shape", [(5, 10), (300, 1000), (3, 50_001), (100_001, 10), (4, 33, 70)], ids=str)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_row_functions_sanitizer(name, shape, dtype):
+    f, rng = getattr(gn, name), np.random.default_rng(0)
+    x, dy = 3 * rng.standard_normal((2, *shape)).astype(dtype)
+    for axis in range(len(shape)):
+        y = f(x, axis)
+        assert_agree(f(cupy.asarray(x), axis), y)
+        made = f.backward(cupy.asarray(dy), cupy.asarray(y), axis)
+        assert_agree(made, f.backward(dy, y, axis))
+
+
+@pytest.mark.parametrize("shape", [(5, 10), (300, 1000), (3, 50_001), (100_001, 10)], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["labels", "ignored", "probabilities"])
+def test_cross_entropy_sanitizer(kind, smoothing, shape, dtype):
+    rng = np.random.default_rng(0)
+    x, labels = 3 * rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+    weight, how = rng.random(shape[1]).astype(dtype), {"label_smoothing": smoothing}
+    if kind == "ignored":
+        labels[::3], how["ignore"] = -100, -100
+    elif kind == "probabilities":
+        labels = rng.random(shape).astype(dtype)
+    loss, gradient = gn.losses.softmax_cross_entropy(x, labels, weight=weight, **how)
+    found, made = gn.losses.softmax_cross_entropy(
+        cupy.asarray(x), cupy.asarray(labels), weight=cupy.asarray(weight), **how
+    )
+    np.testing.assert_allclose(float(found), loss, rtol=1e-6)
+    assert_agree(made, gradient)
+
+
 def test_dropout_sanitizer():
     x = np.random.default_rng(0).standard_normal((101, 50)).astype(np.float32)
     np.testing.assert_array_equal(cupy.asnumpy(gn.dropout(cupy.asarray(x), 0.3, 7)), gn.dropout(x, 0.3, 7))

@@ -11,7 +11,8 @@ from numba import types
 from numba.extending import _Intrinsic
 
 import gnumba as gn
-from gnumba._engine import grid, lanes, memory, norm, sums
+from gnumba import losses
+from gnumba._engine import grid, lanes, memory, norm, row_steps, rowwise_grid, sums
 from gnumba._engine.compile import primitives
 from gnumba._engine.factor import CONTROL, FACTORS, FINITE, GO, NORM, factor
 from gnumba._engine.launch import launch
@@ -329,6 +330,112 @@ def test_rows_that_are_named_more_than_once(dtype):
     where = address(values), address(order), address(starts), 3, 5, address(out)
     grid.native(sums.gathered(OF_DTYPE[dtype]))(2, *where)
     assert_same_bits(out, np.add.reduceat(values[order].astype(np.float64), starts[:-1]).astype(dtype))
+
+
+# Functions along an axis.
+
+SOFTMAX, BACK, SOFT = gn.softmax._forward, gn.softmax._backward, losses.SOFT
+
+
+def along(function, row, axis, scalars=(), labels=None, blocks=3, across=0, in_blocks=False):
+    """Run the bodies over a row of arrays of three axes; the rows' losses, for a function that has them."""
+    out, kind = row[-1], (function, row[-1].dtype)
+    rest = [k for k in range(3) if k != axis]
+    axes = np.array([[out.shape[k], *(x.strides[k] for x in row)] for k in rest], np.int64)
+    rows, width = math.prod(out.shape[k] for k in rest), out.shape[axis]
+    found, told = np.full(rows, np.nan), np.zeros(1, np.int64)
+    if labels is not None:
+        told = rowwise_grid.told(address(labels), labels, -1, 1.0)
+    given = 0 if labels is None else told.ctypes.data
+    at = tuple(map(address, row)), tuple(x.strides[axis] for x in row), axes.ctypes.data, 2, rows, width
+    to, numbers = found.ctypes.data if function.loss else 0, tuple(map(float, scalars)) or (0.0,)
+    if not in_blocks:
+        bits = (grid.THREADS // rowwise_grid.tile(width)).bit_length() - 1
+        grid.native(rowwise_grid.tiles(*kind))(blocks, *at, bits, across, given, to, 0, numbers)
+        return found
+    each = -(-width // row_steps.BLOCK)
+    parts, made = np.full((rows, function.sums + 1, each), np.nan), np.full((rows, 4), np.nan)
+    where = parts.ctypes.data, made.ctypes.data
+    one, two, three = (grid.native(make(*kind)) for make in rowwise_grid.BODIES_OF_BLOCKS)
+    one(blocks, *at, across, given, 0, where[0], numbers)
+    two(blocks, *at, given, to, *where, numbers)
+    three(blocks, *at, across, given, 0, *where, numbers)
+    return found
+
+
+def assert_along(function, shape, axis, dtype, **how):
+    rng = np.random.default_rng(0)
+    reads = [3 * rng.standard_normal(shape).astype(dtype) for _ in function.reads]
+    out, expected = (np.full(shape, np.nan, dtype) for _ in range(2))
+    HOST.run_along(function, (*reads, expected), axis)
+    along(function, (*reads, out), axis, **how)
+    assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("across", [0, 1])
+@pytest.mark.parametrize("width", [1, 2, 10, 33, 257, 1000, 2048])
+def test_rows_several_at_a_time(width, across, dtype):
+    """More rows than a tile has, and fewer; any axis."""
+    shape = (3, width, max(1, 700 // width))
+    assert_along(SOFTMAX, shape, 1, dtype, across=across)
+    if dtype == np.float32:
+        assert_along(BACK, shape, 1, dtype, across=across)
+        assert_along(gn.log_softmax._forward, shape[::-1], 1, dtype, across=across)
+        assert_along(gn.log_softmax._backward, (width, 2, 3), 0, dtype, across=across, blocks=50)
+
+
+@pytest.mark.parametrize("function", [SOFTMAX, BACK], ids=lambda function: function.name)
+@pytest.mark.parametrize("width", [7, 2049, 6000])
+def test_rows_in_blocks(function, width):
+    for across, blocks in ((0, 1), (1, 3), (0, 50)):
+        assert_along(function, (2, width, 2), 1, np.dtype("f4"), across=across, blocks=blocks, in_blocks=True)
+
+
+def test_a_row_may_be_its_own_result(dtype):
+    x = 3 * np.random.default_rng(0).standard_normal((2, 300, 3)).astype(dtype)
+    expected = gn.softmax(x, 1)
+    along(SOFTMAX, (x, x), 1)
+    assert_same_bits(x, expected)
+
+
+def test_rows_that_are_infinite_or_nan():
+    x = np.zeros((1, 6, 2500), np.float32)
+    x[0, 0, 1], x[0, 1, 2400], x[0, 2], x[0, 3, 2], x[0, 4, :2100] = np.inf, np.nan, -np.inf, -np.inf, -np.inf
+    for width, in_blocks in ((2500, True), (2048, False)):
+        y = np.ascontiguousarray(x[..., :width])
+        expected, out = gn.softmax(y), np.empty_like(y)
+        along(SOFTMAX, (y, out), 2, in_blocks=in_blocks)
+        assert_same_bits(out, expected)
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"])
+@pytest.mark.parametrize("width", [3, 2500])
+def test_labelled_rows(kind, width):
+    """Some are ignored; of every kind of integer, and with gaps."""
+    rng, is_ignored = np.random.default_rng(0), kind.startswith("int")
+    x = 3 * rng.standard_normal((2, width, 9)).astype(np.float32)
+    labels = np.repeat(rng.integers(0, min(width, 100), (2, 9)).astype(kind), 2, axis=1)[:, ::2]
+    if is_ignored:
+        labels[1, 3:5] = -1
+    wanted, gradient = gn.losses.softmax_cross_entropy(
+        x, labels, ignore=-1 if is_ignored else None, axis=1, reduction="none"
+    )
+    out = np.full_like(x, np.nan)
+    found = along(losses.HARD, (x, out), 1, (1.0,), labels, in_blocks=width > row_steps.BLOCK)
+    assert_same_bits(out, gradient)
+    assert_same_bits(found.astype(np.float32).reshape(2, 9), wanted)
+
+
+@pytest.mark.parametrize("width", [3, 300, 2500])
+def test_rows_with_probabilities(width):
+    rng = np.random.default_rng(0)
+    x, t = 3 * rng.standard_normal((2, 2, 9, width)).astype(np.float32)
+    w, out = rng.random(width).astype(np.float32), np.full_like(x, np.nan)
+    wanted, gradient = gn.losses.softmax_cross_entropy(x, t, weight=w, label_smoothing=0.1, reduction="none")
+    row, scalars = (x, t, np.broadcast_to(w, x.shape), out), (1.0, 0.9, 0.1 / width)
+    found = along(SOFT, row, 2, scalars, in_blocks=width > row_steps.BLOCK)
+    assert_same_bits(out, gradient)
+    assert_same_bits(found.astype(np.float32).reshape(2, 9), wanted)
 
 
 def test_intrinsics_serve_two_compilers():

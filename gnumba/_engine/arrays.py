@@ -206,6 +206,11 @@ def numbers(name: str, x: Any) -> Array:
     return view.place.read(view)
 
 
+def integers(name: str, x: Any) -> Array:
+    """View an array of any integers on a device, without a copy and unread."""
+    return _check_aligned(name, device_view(name, x, x))
+
+
 def in_kind_of(x: Any, result: Array) -> Any:
     """``result`` as the kind of array that ``x`` is; a scalar for what is no array, as in NumPy."""
     if isinstance(result, View):

@@ -49,6 +49,11 @@ def same_elements(x: Array, y: Array) -> bool:
     return layout(x) == layout(y)
 
 
+def overlap(x: Array, y: Array) -> bool:
+    """Whether memory of two arrays may be shared otherwise than element by element."""
+    return not same_elements(x, y) and np.may_share_memory(geometry(x), geometry(y))
+
+
 def count_rows(arrays: Sequence[Any]) -> int:
     """How many rows the arrays have along their first axis, each as many; any dtype will do."""
     if not arrays:

@@ -187,7 +187,7 @@ def held(typing, address, i):
     """Number i of shared memory."""
 
     def generate(context, builder, signature, args):
-        return builder.load(_shared_number(context, builder, *args))
+        return builder.load(_shared_number(context, builder, types.float64, *args))
 
     return types.float64(types.int64, types.int64), generate
 
@@ -197,15 +197,83 @@ def hold(typing, address, i, value):
     """Make a number the i-th of shared memory."""
 
     def generate(context, builder, signature, args):
-        builder.store(args[2], _shared_number(context, builder, args[0], args[1]))
+        builder.store(args[2], _shared_number(context, builder, types.float64, args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float64), generate
 
 
-def _shared_number(context, builder, address, i):
-    pointer = DOUBLE.as_pointer(SHARED if is_cuda(context) else 0)
+@intrinsic
+def held_as(typing, dtype, address, i):
+    """Number i of those of a dtype in shared memory."""
+    kind = dtype.dtype
+
+    def generate(context, builder, signature, args):
+        return builder.load(_shared_number(context, builder, kind, args[1], args[2]))
+
+    return kind(dtype, types.int64, types.int64), generate
+
+
+@intrinsic
+def hold_as(typing, dtype, address, i, value):
+    """Make a number the i-th of those of a dtype in shared memory."""
+    kind = dtype.dtype
+
+    def generate(context, builder, signature, args):
+        there = _shared_number(context, builder, kind, args[1], args[2])
+        builder.store(context.cast(builder, args[3], signature.args[3], kind), there)
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.int64, types.int64, value), generate
+
+
+@intrinsic
+def hold_each(typing, dtype, address, i, step, values):
+    """Make a tuple's numbers, as a dtype's, those at i, i + step, … of shared memory."""
+    kind = dtype.dtype
+
+    def generate(context, builder, signature, args):
+        place = args[2]
+        for j, given in enumerate(signature.args[4].types):
+            item = context.cast(builder, builder.extract_value(args[4], j), given, kind)
+            builder.store(item, _shared_number(context, builder, kind, args[1], place))
+            place = builder.add(place, args[3])
+        return context.get_dummy_value()
+
+    return types.void(dtype, types.int64, types.int64, types.int64, values), generate
+
+
+@intrinsic
+def held_each(typing, dtype, address, i, step, like):
+    """The numbers of a dtype at i, i + step, … of shared memory, as a tuple as long as ``like``."""
+    kind, count = dtype.dtype, len(like)
+
+    def generate(context, builder, signature, args):
+        items, place = [], args[2]
+        for _ in range(count):
+            items.append(builder.load(_shared_number(context, builder, kind, args[1], place)))
+            place = builder.add(place, args[3])
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(kind, count)(dtype, types.int64, types.int64, types.int64, like), generate
+
+
+def _shared_number(context, builder, kind, address, i):
+    pointer = context.get_data_type(kind).as_pointer(SHARED if is_cuda(context) else 0)
     return builder.gep(builder.inttoptr(address, pointer), [i])
+
+
+@intrinsic
+def rounded_to(typing, dtype, values):
+    """A tuple of float64 numbers as one of a dtype."""
+    kind, count = dtype.dtype, len(values)
+
+    def generate(context, builder, signature, args):
+        items = [builder.extract_value(args[1], j) for j in range(count)]
+        items = [context.cast(builder, item, types.float64, kind) for item in items]
+        return context.make_tuple(builder, signature.return_type, items)
+
+    return types.UniTuple(kind, count)(dtype, values), generate
 
 
 # Blocks of one launch.

@@ -38,6 +38,8 @@ def at_index(at, lines, count, i):
     """Where columns that begin ``at`` have element i, by the ``count`` lines at an address."""
     for axis in range(count - 1, -1, -1):
         line = listed(lines, axis, (0, *at))
+        if axis == 0:  # where there is one axis, no division is left
+            return moved(at, line[1:], i)
         at = moved(at, line[1:], i % line[0])
         i //= line[0]
     return at

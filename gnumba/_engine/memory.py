@@ -243,7 +243,7 @@ def stay_apart(typing):
 
 
 def pick(indices: tuple[int, ...]) -> Any:
-    """An intrinsic that takes those items of a tuple of addresses."""
+    """An intrinsic that takes those items of a tuple, of addresses or of numbers of one type."""
 
     @intrinsic
     def picked(typing, addresses):
@@ -251,6 +251,6 @@ def pick(indices: tuple[int, ...]) -> Any:
             items = [builder.extract_value(args[0], j) for j in indices]
             return context.make_tuple(builder, signature.return_type, items)
 
-        return types.UniTuple(types.int64, len(indices))(addresses), generate
+        return types.UniTuple(addresses.dtype, len(indices))(addresses), generate
 
     return picked

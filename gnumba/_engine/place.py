@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -17,12 +18,13 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from .._rule import Elementwise
-from . import grid, normed, sums, threads
+from . import grid, normed, rowwise, sums, threads
 from .arrays import as_view, empty_like, in_kind_of
 from .factor import ONE, Factor, factor
 from .host import summing, sweep, walk
 from .lines import by_lines
 from .norm import finite_norm
+from .row_steps import Labels, Rowwise
 from .storage import storage_of
 from .table import Table
 from .targets import target_for
@@ -138,6 +140,29 @@ class Place(Protocol):
     def run(self, function: Elementwise, row: tuple[Array, ...], scalars: Scalars) -> None:
         """Run a function over one row of arrays."""
 
+    def run_along(
+        self, function: Rowwise, row: tuple[Array, ...], axis: int, scalars: tuple[float, ...] = ()
+    ) -> None:
+        """Run a function along an axis of arrays, the last of which is the result and may be another."""
+
+    def losses_along(
+        self,
+        function: Rowwise,
+        row: tuple[Array | float, ...],
+        axis: int,
+        scalars: tuple[float, ...],
+        labels: Labels | None,
+        divisor: float | None,
+        like: Any,
+        each: bool,
+    ) -> Any:
+        """Run a function along an axis; return each loss in ``like``'s kind, or all as `mean` does.
+
+        In ``row`` a number, or an array of one a class, is spread over the others' shape. The first of
+        the function's scalars, which ``scalars`` lacks, is 1 over the ``divisor``; without one that is the
+        sum of the labels' weights.
+        """
+
     def between_steps(self, function: Elementwise, row: tuple[Array, ...], scalars: Scalars) -> None:
         """Run a function over one row, after all that runs here and before all that will."""
 
@@ -231,6 +256,37 @@ class HostPlace:
 
     between_steps = run
 
+    def run_along(
+        self, function: Rowwise, row: tuple[Host, ...], axis: int, scalars: tuple[float, ...] = ()
+    ) -> None:
+        rowwise.run(function, row, axis, np.array(scalars, np.float64))
+
+    def losses_along(
+        self,
+        function: Rowwise,
+        row: tuple[Any, ...],
+        axis: int,
+        scalars: tuple[float, ...],
+        labels: Labels | None,
+        divisor: float | None,
+        like: Any,
+        each: bool,
+    ) -> Any:
+        x: Any = row[-1]
+        rest = x.shape[:axis] + x.shape[axis + 1 :]
+        numbers, hot, losses = None, None, np.zeros(math.prod(rest))
+        if labels is not None:
+            numbers = labels.numbers.ravel()
+            of_classes = 1.0 if labels.weights is None else labels.weights.astype(np.float64)[numbers]
+            own = np.where(numbers < 0, 0.0, of_classes)
+            divisor, hot = self.total(own) if divisor is None else divisor, labels.share * own
+        arrays = [a if np.shape(a) == x.shape and a.dtype == x.dtype else along(a, axis, x) for a in row]
+        scale = 1.0 / divisor if divisor else 0.0
+        rowwise.run(function, arrays, axis, np.array([scale, *scalars]), numbers, hot, losses)
+        if each:
+            return in_kind_of(like, losses.astype(x.dtype).reshape(rest))
+        return self.total(losses) / divisor if divisor else math.nan
+
     def judge(
         self,
         tables: Sequence[Table],
@@ -281,6 +337,12 @@ class HostPlace:
 
     def number(self, x: Host) -> Scalars | None:
         return x.astype(np.float64).reshape(1) if x.size == 1 else None
+
+
+def along(of_classes: Any, axis: int, x: Host) -> Host:
+    """A number, or one a class, as an array like ``x``: dense along an axis, of one row's memory."""
+    full = np.full(x.shape[axis], of_classes, x.dtype)
+    return np.broadcast_to(full.reshape(-1, *[1] * (x.ndim - axis - 1)), x.shape)
 
 
 HOST = HostPlace()

@@ -1,17 +1,14 @@
-"""Functions along an axis: a row's maximum and sums, then each element of the result.
+"""Functions along an axis, for one core and for all: rows dealt in contiguous shares.
 
-A row is read in blocks. A block's maximum is taken, its terms are computed and summed while it is in
-the first cache, and the blocks' sums are put together in their order, in float64: that is the online
-softmax. Where a term is what the result is made of, eˣ of the softmax, it is kept where the result will be.
-A sum has `LANES` lanes, element i in lane i modulo that, which are then folded: SIMD for a CPU, a block's
-threads for a GPU, and the same bits.
+A block's terms are computed and summed while it is in the first cache. Where a term is what the result
+is made of, eˣ of the softmax, it is kept where the result will be.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -19,7 +16,6 @@ import numpy as np
 from llvmlite import ir
 from numba import prange, types
 
-from .. import elementary
 from .._rule import Elementwise
 from . import threads
 from .checks import same_elements
@@ -35,62 +31,30 @@ from .compile.kernel import (
     like_scalars,
     specialized,
 )
-from .compile.specialize import OPTIONS, Specialized, refuse_widening
+from .compile.specialize import OPTIONS
 from .memory import INT64, get, listed, moved, pick, put, row, stay_apart
+from .row_steps import (
+    BLOCK,
+    LANES,
+    MAXIMUM,
+    ROW_NUMBERS,
+    TOTAL,
+    WEIGHED,
+    WEIGHT,
+    Rowwise,
+    approve,
+    contributed,
+    in_float64,
+    joined,
+    number,
+    ratio_of,
+    settled,
+)
 from .storage import alike
 from .targets import target_for
 from .view import address
 
-LANES, WIDE = 256, 32
-BLOCK = 2048  # elements: 16 KiB of float64 stay in the first cache
-FLOAT64 = np.dtype(np.float64)
-
-
-class Rowwise:
-    """A function along an axis, made of scalar functions.
-
-    Parameters
-    ----------
-    term : Elementwise
-        What is summed over a row, of its elements and of the scalars: the block's maximum if ``shifted``,
-        then those of the call.
-    result : Elementwise
-        An element of the result, of those columns, or of the term's first output where it names that, and of
-        the scalars that ``numbers`` returns.
-    numbers : callable
-        These, in float64, of (e to a block's maximum less the row's, the row's maximum, its sum, its weight,
-        scalars of the call).
-    scalars : tuple of str
-        Names of the scalars of the call.
-    shifted : bool
-        Whether the term takes a maximum from the first column, so that no exponential overflows. The sum of
-        its first output is then of terms relative to the row's maximum; a second and third output are weights
-        and what they weigh, which is relative to the maximum too.
-    loss : callable, optional
-        For rows with a label: a row's loss, in float64, of (its sum, its weight, what is weighed, the label's
-        share of the weight, the label's distance from the maximum).
-    """
-
-    def __init__(
-        self,
-        term: Elementwise,
-        result: Elementwise,
-        numbers: Callable[..., tuple[float, ...]],
-        scalars: tuple[str, ...] = (),
-        *,
-        shifted: bool = False,
-        loss: Callable[..., float] | None = None,
-    ) -> None:
-        self.name = result.name
-        self.term, self.result, self.numbers, self.scalars = term, result, numbers, scalars
-        self.shifted, self.loss = shifted, loss
-        self.reads = term.reads
-        self.sums = len(term.writes)
-        self.kept = term.writes[0] in result.reads
-        self.columns = (*term.reads, *term.writes, *result.writes)  # of a block
-
-    def __repr__(self) -> str:
-        return f"<{self.name} along an axis>"
+WIDE = 32
 
 
 def cost(function: Rowwise, dtype: np.dtype[Any]) -> int:
@@ -117,14 +81,8 @@ def kernel(function: Rowwise, dtype: np.dtype[Any], target: str) -> Kernel:
     return threads.one_caller(made) if target == "parallel" else made
 
 
-def approve(function: Rowwise, dtype: np.dtype[Any]) -> None:
-    """TypeError if a scalar function would widen float32."""
-    for each in (function.term, function.result):
-        refuse_widening(each.title, specialized(each, dtype))
-
-
 # Of a row, in memory: float64 numbers, addresses of a block's columns, and columns of scratch.
-MAXIMUM, TOTAL, WEIGHT, WEIGHED, NUMBERS, COLUMNS, PARTS = 0, 1, 2, 3, 4, 12, 24
+NUMBERS, COLUMNS, PARTS = ROW_NUMBERS, 12, 24
 
 
 def _kernel(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
@@ -169,7 +127,7 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
 
     if function.loss is None:
         return unlabelled
-    is_hard, loss_of = function.sums == 1, in_float64(function.loss)
+    is_hard, settle = function.is_hard, settled(function)
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -184,10 +142,10 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
                 return
             at_label = np.float64(get(kind, at[0] + label * along[0], 0))
         measure(at, along, staged, width, memory, scalars)
-        weight = number(memory, WEIGHT) + own
+        maximum, total = number(memory, MAXIMUM), number(memory, TOTAL)
+        weight, weighed = number(memory, WEIGHT), number(memory, WEIGHED)
+        weight, loss = settle(maximum, total, weight, weighed, own, at_label)
         put(np.float64, memory, WEIGHT, weight)
-        distance = at_label - number(memory, MAXIMUM)
-        loss = loss_of(number(memory, TOTAL), weight, number(memory, WEIGHED), own, distance)
         put(np.float64, losses, r, loss)
         write(at, along, staged, width, memory, scalars)
         if labels != 0:
@@ -198,24 +156,11 @@ def _row(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
     return labelled
 
 
-@numba.njit(**OPTIONS)
-@own_symbol
-def number(memory, k):
-    """Number k of float64 numbers in memory."""
-    return get(np.float64, memory, k)
-
-
-@functools.cache
-def in_float64(fn: Callable[..., Any]) -> Kernel:
-    """A scalar function for float64."""
-    made: Kernel = Specialized(fn, FLOAT64).dispatcher
-    return made
-
-
 def _measure(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
     """``measure(at, along, staged, width, memory, scalars)``: a row's maximum and sums."""
     stage, span, total = _stage(function, dtype), _span(function.term, dtype), _total(dtype)
-    copy_out, joined = _copied_out(dtype), _joined(function)
+    copy_out, join = _copied_out(dtype), joined(function)
+    contribution = contributed(function)
     reads, sums, shifted, kept = len(function.reads), function.sums, function.shifted, function.kept
     term, kind = pick(tuple(range(reads + sums))), dtype.type
     columns, constants = (0,) * len(function.columns), len(function.scalars)
@@ -235,14 +180,25 @@ def _measure(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
             block = listed(memory + 8 * COLUMNS, 0, columns)
             if shifted:
                 largest = lane_maximum(kind, block[0], n)
-                put(np.float64, parts, b * (sums + 1) + sums, largest)
+                put(np.float64, parts, sums * blocks + b, largest)
                 put(np.float64, memory, NUMBERS, largest if largest > -math.inf else 0.0)
             span(term(block), n, memory + 8 * NUMBERS)
             for j in range(sums):
-                put(np.float64, parts, b * (sums + 1) + j, total(block[reads + j], n))
+                put(np.float64, parts, j * blocks + b, total(block[reads + j], n))
             if kept and blocks > 1:
                 copy_out(block[reads], at[-1] + lo * along[-1], along[-1], n)
-        joined(parts, blocks, memory)
+        if blocks > 1:
+            join(parts, blocks, memory, memory + 8 * PARTS, 0, 1)
+        else:
+            share = weighed = 0.0
+            if sums == 3:
+                share, weighed = number(parts, 1), number(parts, 2)
+            own = number(parts, sums) if shifted else 0.0
+            part, share, weighed = contribution(number(parts, 0), share, weighed, own, own)
+            put(np.float64, memory, MAXIMUM, own)
+            put(np.float64, memory, TOTAL, part)
+            put(np.float64, memory, WEIGHT, share)
+            put(np.float64, memory, WEIGHED, weighed)
 
     return measure
 
@@ -255,7 +211,7 @@ def _write(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
     result = pick(tuple(map(function.columns.index, function.result.columns)))
     columns, constants = (0,) * len(function.columns), (0,) * len(function.scalars)
     numbers_of, last = in_float64(function.numbers), len(function.columns) - 1
-    ratio_of, parts_at = _ratio_of(), 8 * PARTS + len(function.columns) * BLOCK * dtype.itemsize
+    ratio_to, parts_at = ratio_of(), 8 * PARTS + len(function.columns) * BLOCK * dtype.itemsize
 
     @numba.njit(**OPTIONS)
     @own_symbol
@@ -269,7 +225,7 @@ def _write(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
                 if kept:
                     copy_in(out, along[-1], n, get(np.int64, memory, COLUMNS + reads))
             maximum, total, weight = number(memory, MAXIMUM), number(memory, TOTAL), number(memory, WEIGHT)
-            ratio = ratio_of(number(parts, b * (sums + 1) + sums), maximum) if shifted else 1.0
+            ratio = ratio_to(number(parts, sums * blocks + b), maximum) if shifted else 1.0
             made = numbers_of(ratio, maximum, total, weight, *numbers_at(np.float64, scalars, constants))
             put_numbers(memory + 8 * NUMBERS, made)
             if staged[-1] == 0:
@@ -280,52 +236,6 @@ def _write(function: Rowwise, dtype: np.dtype[Any]) -> Kernel:
                 copy_out(block[last], out, along[-1], n)
 
     return write
-
-
-def _joined(function: Rowwise) -> Kernel:
-    """``joined(parts, blocks, memory)``: a row's maximum and sums, of its blocks'."""
-    sums, shifted, ratio_of = function.sums, function.shifted, _ratio_of()
-    each = sums + 1
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def joined(parts, blocks, memory):
-        maximum = number(parts, sums) if shifted else 0.0
-        for b in range(1, blocks if shifted else 0):
-            own = number(parts, b * each + sums)
-            maximum = own if own > maximum else maximum
-        total = weight = weighed = 0.0
-        for b in range(blocks):
-            part = number(parts, b * each)
-            own = number(parts, b * each + sums) if shifted else 0.0
-            if shifted:
-                part *= ratio_of(own, maximum)
-            total = part if b == 0 else total + part
-            if sums == 3:
-                share, shift = number(parts, b * each + 1), own if own > -math.inf else 0.0
-                weight += share
-                weighed += number(parts, b * each + 2)
-                if share != 0.0 and shift != maximum:
-                    weighed += share * (shift - maximum)
-        put(np.float64, memory, MAXIMUM, maximum)
-        put(np.float64, memory, TOTAL, total)
-        put(np.float64, memory, WEIGHT, weight)
-        put(np.float64, memory, WEIGHED, weighed)
-
-    return joined
-
-
-@functools.cache
-def _ratio_of() -> Kernel:
-    """``ratio_of(own, maximum)``: e to their difference, and 1 where there is none, be they infinite."""
-    exp = in_float64(elementary.exp)
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def ratio_of(own, maximum):
-        return 1.0 if own == maximum else exp(own - maximum)
-
-    return ratio_of
 
 
 # Blocks.

@@ -227,15 +227,20 @@ def along(storage: Storage) -> Body:
 
 
 @functools.cache
-def rounded(storage: Storage) -> Body:
-    """A float64 number over another, as one of another dtype: (source, divisor, out)."""
-    _, store = accessors(storage)
+def quotients(source: Storage, storage: Storage) -> Body:
+    """Numbers over another, in the other storage: (at, stride, length, divisor, divisor_at, out).
 
-    def rounded(block, blocks, rank, size, source, divisor, out):
-        if block == 0 and rank == 0:
-            store((out,), 0, get(np.float64, source, 0) / divisor)
+    Where ``divisor_at`` is not 0, the divisor is the float64 there.
+    """
+    (load, _), (_, store) = accessors(source), accessors(storage)
 
-    return Body(f"rounded_{storage.name}", rounded, (WHOLE, REAL, WHOLE))
+    def quotients(block, blocks, rank, size, at, stride, length, divisor, divisor_at, out):
+        by = get(np.float64, divisor_at, 0) if divisor_at != 0 else divisor
+        for i in range(block * size + rank, length, blocks * size):
+            store((out,), i, np.float64(load((at + i * stride,), 0)[0]) / by)
+
+    kinds = WHOLE, WHOLE, WHOLE, REAL, WHOLE, WHOLE
+    return Body(f"quotients_{source.name}_{storage.name}", quotients, kinds)
 
 
 # A block's elements.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
-from .._engine import checks, rowwise
+from .._engine import checks
 from .._engine.arrays import empty_like, in_kind_of, operand
 from .._engine.libraries import count_writes
-from .._engine.rowwise import Rowwise
-from .._engine.view import View
+from .._engine.place import place_of
+from .._engine.row_steps import Rowwise
 from .._rule import Elementwise
 from .._suggest import suggesting
 from ..rules import softmax as rules
@@ -18,7 +17,6 @@ from ..rules import softmax as rules
 __all__ = ["RowFunction", "log_softmax", "softmax"]
 
 Array = Any  # whatever operand takes
-NOTHING = np.empty(0)
 
 
 class RowFunction:
@@ -76,29 +74,25 @@ def apply_along(name: str, function: Rowwise, inputs: dict[str, Array], axis: in
     views = {each: operand(each, x) for each, x in inputs.items()}
     checks.check_alike(views)
     first, view = next(iter(inputs.values())), next(iter(views.values()))
-    axis = checked_axis(name, axis, view)
-    refuse_device(name, view)
+    axis, place = checked_axis(name, axis, view), place_of(view)
     if out is None:
         made = empty_like(first, view)
-        rowwise.run(function, (*views.values(), made), axis, NOTHING)
+        place.run_along(function, (*views.values(), made), axis)
         return in_kind_of(first, made)
-    write(function, tuple(views.values()), checks.check_out("out", out, view), axis, NOTHING)
+    row = tuple(views.values())
+    write(row, checks.check_out("out", out, view), lambda y: place.run_along(function, (*row, y), axis))
     count_writes((out,))
     return out
 
 
-def write(function: Rowwise, views: tuple[Any, ...], out: Any, axis: int, scalars: Any, *rows: Any) -> None:
-    """Write the result to an array that may be one of those read, or overlap it."""
-    apart = all(checks.same_elements(x, out) or not np.may_share_memory(x, out) for x in views)
-    made = out if apart else np.empty_like(out)
-    rowwise.run(function, (*views, made), axis, scalars, *rows)
-    if not apart:
-        out[...] = made
-
-
-def refuse_device(name: str, view: Any) -> None:
-    if isinstance(view, View):
-        raise TypeError(f"{name} takes arrays in host memory as yet, and this one is in {view.place}")
+def write(read: Iterable[Any], out: Any, run: Callable[[Any], Any]) -> Any:
+    """Let ``run`` write to an array that may be one of those read, or overlap it."""
+    if not any(checks.overlap(x, out) for x in read):
+        return run(out)
+    made = empty_like(out, out)
+    result = run(made)
+    place_of(out).copy(out, made)
+    return result
 
 
 E = Elementwise

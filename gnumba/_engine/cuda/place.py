@@ -26,10 +26,11 @@ from ..factor import CONTROL, FINITE, GO, NORM, ONE
 from ..fold import SUMMED
 from ..lines import by_lines
 from ..place import Call, Care, Verdict, place_of
-from ..storage import storage_of, storages_of
+from ..row_steps import Labels, Rowwise
+from ..storage import OF_DTYPE, storage_of, storages_of
 from ..table import BLOCK, Table, is_dense
 from ..view import Scalars, View, address, geometry_at
-from . import driver, normed
+from . import driver, normed, rowwise
 from .driver import Arguments, HostNumber, StreamOrder
 from .memory import DeviceView, downloaded, uploaded
 
@@ -208,6 +209,32 @@ class Device:
                 with using(orders(row), stream):
                     self.start(body, stream, pieces, tuple(map(address, row)), first.size, scalars=scalars)
 
+    def run_along(
+        self, function: Rowwise, row: tuple[Any, ...], axis: int, scalars: tuple[float, ...] = ()
+    ) -> None:
+        stream = row[0].stream
+        with self.joined(row, stream), using(orders(row), stream):
+            rowwise.launch(self, function, row, axis, scalars, stream)
+
+    def losses_along(
+        self,
+        function: Rowwise,
+        row: tuple[Any, ...],
+        axis: int,
+        scalars: tuple[float, ...],
+        labels: Labels | None,
+        divisor: float | None,
+        like: Any,
+        each: bool,
+    ) -> Any:
+        x = row[0]
+        rest, number = x.shape[:axis] + x.shape[axis + 1 :], np.dtype(np.float64)
+        result = empty_like(like, x, rest if each else (), x.dtype if each else number)
+        used = (*row, result, *(() if labels is None else (labels.numbers, labels.weights)))
+        with self.joined(used, x.stream), using(orders(used), x.stream):
+            rowwise.losses(self, function, row, axis, scalars, labels, divisor, result, each)
+        return in_kind_of(like, result)
+
     def between_steps(self, function: Elementwise, row: tuple[Any, ...], scalars: Scalars) -> None:
         driver.get().finish(self.ordinal)
         self.run(function, tuple(map(_on_default_stream, row)), scalars)
@@ -254,7 +281,8 @@ class Device:
         with self.joined((x, result), stream), using(orders((x, result)), stream), room as at:
             cuda.zero(self.ordinal, at, 8, stream)
             self.start(sums.total(storage_of(x)), stream, blocks, address(x), x.size, at + 16, at, at + 8)
-            self.start(sums.rounded(storage_of(result)), stream, 1, at + 8, divisor, address(result))
+            body = sums.quotients(OF_DTYPE[np.dtype(np.float64)], storage_of(result))
+            self.start(body, stream, 1, at + 8, 8, 1, divisor, 0, address(result))
 
     def _summed_along(self, x: DeviceView, axes: tuple[int, ...], result: Any) -> None:
         """The sums over some axes, in float64, into ``result``, dense, of the other axes."""
