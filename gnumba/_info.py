@@ -107,8 +107,6 @@ def inspect(
     flat = isinstance(rule, (Activation, Dropout))
     if kernel.checked_target(target, TARGETS) != "cuda":
         target = threads.usable(target)
-        if function.normed:
-            return normed.inspect(function, alike(function, made), target)
         return host.inspect(function, alike(function, made), target, flat=flat)
     from ._engine.cuda import report
 

@@ -71,7 +71,7 @@ def kernel_of(function, dtype):
     """The kernel that runs over dense arrays."""
     if not function.scaled:
         return grid.flat(function, alike(function, dtype))
-    return (normed_grid.sweep if function.normed else grid.sweep)(function, alike(function, dtype))
+    return grid.sweep(function, alike(function, dtype))
 
 
 def computed_in_double(counts):

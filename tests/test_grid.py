@@ -62,7 +62,7 @@ def typed(scalars, dtype):
 def run_sweep(table, scalars, blocks=3, control=0):
     pieces = np.ascontiguousarray(table.blocks)
     kernel = grid.native(grid.sweep(table.function, table.storages))
-    numbers = table.addresses.ctypes.data, pieces.ctypes.data, len(pieces), control
+    numbers = table.addresses.ctypes.data, pieces.ctypes.data, len(pieces), control, 0
     kernel(blocks, *numbers, typed(scalars, table.computed))
 
 
@@ -147,7 +147,7 @@ def test_walks(made, layout, dtype):
     scalars = rows_for(function, dtype, [1], [lambda k: 0])[1]
     launch_here(Table(function, [expected]), scalars)
     lines, table = by_lines(row, function.indexed), np.array([address(a) for a in row])
-    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0
+    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0, 0
     grid.native(grid.walk(function, storages_of(row)))(3, *where, typed(scalars, dtype))
     assert_same_rows([row], [expected])
 

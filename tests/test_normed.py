@@ -193,7 +193,7 @@ def test_a_function_that_is_redefined():
 def test_inspect_and_precompile(rng):
     """A step compiles nothing after it, and what is shown is the sweep."""
     shown = gn.inspect(trust, "cpu")
-    assert "normed_sweep" in shown["llvm"]
+    assert "sweep" in shown["llvm"]
     gn.precompile(gn.optimizer(trust, np.ones(3), **HYPER))
     gn.precompile(trust, "float64", "parallel")
 

@@ -184,7 +184,7 @@ def test_a_grid_with_strides(kept):
     row = laid_out(row_of(kept, (33, 7)))
     expected = stepped(kept, row)
     lines, table = by_lines(row), np.array([address(x) for x in row])
-    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0
+    where = table.ctypes.data, lines.ctypes.data, len(lines), row[0].size, 0, 0
     grid.native(grid.walk(RULE, kept))(3, *where, tuple(SCALARS.astype(np.float32)))
     assert_rows([row], [expected])
 

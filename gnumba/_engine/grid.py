@@ -31,7 +31,7 @@ from .compile.kernel import (
 )
 from .compile.specialize import OPTIONS, refuse_widening
 from .factor import FACTORS, GO
-from .lanes import count_of, ending, first, lane_loader, lane_storer, phases
+from .lanes import count_of, ending, first, lane_loader, lane_storer, phases, placing
 from .lines import at_index
 from .memory import get, listed
 from .storage import Storages, computed, names_of
@@ -78,20 +78,21 @@ def native(body: Body) -> Kernel:
 
 @functools.cache
 def sweep(function: Elementwise, storages: Storages) -> Body:
-    """The function over the dense rows of a table: (table, pieces, count, control, scalars).
+    """The function over the dense rows of a table: (table, pieces, count, control, norms, scalars).
 
     ``table`` is the address of the rows' addresses, ``pieces`` that of ``count`` rows (k, lo, hi).
     ``control``, if not 0, is the address of the float64 numbers that `sums` writes: where go is 0.0 nothing
     is done; the factors for that dtype take the place of the last two scalars of a function with ``scaled``.
+    ``norms`` is the address of float64 numbers, those of each row in turn, for a function with ``normed``.
     """
     span, numbers, factored = (
         inner_loop(function, storages),
         like_scalars(function),
         factored_by(function, storages),
     )
-    columns, switch = (0,) * len(function.columns), function.switch
+    columns, switch, placed = (0,) * len(function.columns), function.switch, norms_placed_by(function)
 
-    def sweep(block, blocks, rank, size, table, pieces, count, control, scalars):
+    def sweep(block, blocks, rank, size, table, pieces, count, control, norms, scalars):
         if control != 0 and get(np.int64, control, GO) == 0:
             return
         constants = factored(first(scalars, numbers), control)
@@ -100,10 +101,10 @@ def sweep(function: Elementwise, storages: Storages) -> Body:
             k, lo, hi = listed(pieces, piece, (0, 0, 0))
             at = listed(table, k, columns)
             if at[switch] != 0:
-                span(at, lo, hi, rank, size, constants)
+                span(at, lo, hi, rank, size, placed(constants, norms, k))
             piece += blocks
 
-    return body_of(function, storages, sweep, (WHOLE,) * 4)
+    return body_of(function, storages, sweep, (WHOLE,) * 5)
 
 
 @functools.cache
@@ -125,24 +126,25 @@ def flat(function: Elementwise, storages: Storages) -> Body:
 def walk(function: Elementwise, storages: Storages) -> Body:
     """The function over one row of arrays with any strides.
 
-    (table, lines, axes, length, control, scalars): addresses of the columns' addresses, and of the lines, so
-    many, that `by_lines` makes.
+    (table, lines, axes, length, control, norms, scalars): addresses of the columns' addresses, and of the
+    lines, so many, that `by_lines` makes.
     """
     element, numbers, factored = (
         element_of(function, storages),
         like_scalars(function),
         factored_by(function, storages),
     )
-    columns = (0,) * len(function.columns)
+    columns, placed = (0,) * len(function.columns), norms_placed_by(function)
 
-    def walk(block, blocks, rank, size, table, lines, axes, length, control, scalars):
+    def walk(block, blocks, rank, size, table, lines, axes, length, control, norms, scalars):
         if control != 0 and get(np.int64, control, GO) == 0:
             return
-        constants, at = factored(first(scalars, numbers), control), listed(table, 0, columns)
+        constants = placed(factored(first(scalars, numbers), control), norms, 0)
+        at = listed(table, 0, columns)
         for i in range(block * size + rank, length, blocks * size):
             element(at_index(at, lines, axes, i), 0, i, constants)
 
-    return body_of(function, storages, walk, (WHOLE,) * 5)
+    return body_of(function, storages, walk, (WHOLE,) * 6)
 
 
 def scalars_type(function: Elementwise, storages: Storages) -> types.Type:
@@ -247,3 +249,10 @@ def factored_by(function: Elementwise, storages: Storages) -> Kernel:
         return ending(scalars, (kind(get(np.float64, control, power)), rest))
 
     return factored
+
+
+def norms_placed_by(function: Elementwise) -> Any:
+    """``placed(scalars, norms, k)``: the scalars with the norms of row k, if the function has any."""
+    if function.normed:
+        return placing(tuple(map(function.scalars.index, function.normed)))
+    return numba.njit(own_symbol(lambda scalars, norms, k: scalars), **OPTIONS)

@@ -19,6 +19,7 @@ from . import threads
 from .compile.cache import own_symbol
 from .compile.kernel import (
     FLOAT64_LIST,
+    FLOAT64_TABLE,
     INT64_LIST,
     INT64_TABLE,
     Kernel,
@@ -48,11 +49,15 @@ def sweep(function: Elementwise, storages: Storages, target: str) -> Kernel:
     ``table[k]`` holds the addresses of row k's columns; where ``function.switch`` is 0
     the row is left alone. ``pieces`` are rows (k, lo, hi); share s has ``pieces[first[s]:first[s + 1]]``.
     ``scalars`` are float64, in the order of ``function.scalars``, and last the two factors (power, rest)
-    of one with ``scaled``: see `factor`.
+    of one with ``scaled``: see `factor`. Those of one with ``normed`` are each row's own.
     """
-    return loop_compiled(
-        _sweep(function, storages), function, storages, target, INT64_TABLE, INT64_TABLE, INT64_LIST
-    )
+    *arguments, scalars = _of_sweep(function)
+    return loop_compiled(_sweep(function, storages), function, storages, target, *arguments, scalars=scalars)
+
+
+def _of_sweep(function: Elementwise) -> tuple[Any, ...]:
+    """The types of a sweep's arguments."""
+    return INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE if function.normed else FLOAT64_LIST
 
 
 @functools.cache
@@ -115,9 +120,21 @@ def inner_loop(function: Elementwise, storages: Storages) -> Kernel:
     return span
 
 
+@numba.njit(**OPTIONS)
+@own_symbol
+def _own(scalars, k):
+    return scalars[k]
+
+
+@numba.njit(**OPTIONS)
+@own_symbol
+def _common(scalars, k):
+    return scalars
+
+
 def _sweep(function: Elementwise, storages: Storages) -> Kernel:
     """The sweep's Python source, to be compiled."""
-    span = inner_loop(function, storages)
+    span, scalars_of = inner_loop(function, storages), _own if function.normed else _common
     columns, switch = (0,) * len(function.columns), function.switch
 
     def sweep(table, pieces, first, scalars):
@@ -125,7 +142,7 @@ def _sweep(function: Elementwise, storages: Storages) -> Kernel:
             for piece in range(first[share], first[share + 1]):
                 k = pieces[piece, 0]
                 if table[k, switch] != 0:
-                    span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], scalars)
+                    span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], scalars_of(scalars, k))
 
     return sweep
 
@@ -344,7 +361,7 @@ def inspect(function: Elementwise, storages: Storages, target: str, *, flat: boo
         loop = (_flat if target == "cpu" else _shared_flat)(function, storages)
         signature = (*(types.int64,) * (3 if target == "cpu" else 2), FLOAT64_LIST)
     else:
-        loop, signature = _sweep(function, storages), (INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_LIST)
+        loop, signature = _sweep(function, storages), _of_sweep(function)
     return shown(loop, signature, target)
 
 

@@ -20,6 +20,7 @@ from . import host, threads
 from .compile.cache import own_symbol
 from .compile.kernel import (
     FLOAT64_LIST,
+    FLOAT64_TABLE,
     INT64_LIST,
     INT64_TABLE,
     Kernel,
@@ -40,7 +41,6 @@ from .storage import Storages, computed, plain
 from .table import BLOCK, Table
 from .view import address
 
-FLOAT64_TABLE = types.Array(types.float64, 2, "C")
 Calls = list[tuple[Any, ...]]
 
 
@@ -52,7 +52,7 @@ def calls(table: Table, scalars: Any, target: str) -> Calls:
     if len(table.strided) < len(table.rows):
         blocks = table.blocks, table.first_blocks
         made.append((norms(function, storages, target), table.addresses, *blocks, shares, scalars, of_rows))
-        kernel, pieces, first = table.ready(target, sweep)
+        kernel, pieces, first = table.ready(target, host.sweep)
         made.append((kernel, table.addresses, pieces, first, of_rows))
     for k, arrays in table.strided.items():
         addresses = np.array([[address(a) for a in arrays]], np.int64)
@@ -84,22 +84,9 @@ def strided_norms(function: Elementwise, storages: Storages, target: str) -> Ker
     )
 
 
-@functools.cache
-def sweep(function: Elementwise, storages: Storages, target: str) -> Kernel:
-    """``kernel(table, pieces, first, rows)``: `host.sweep` with scalars of each row's own."""
-    arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
-    return _compiled(_sweep(function, storages), function, storages, target, arguments, (function,))
-
-
 def makers(function: Elementwise) -> tuple[Callable[[Elementwise, Storages, str], Kernel], ...]:
     """Functions that make the kernels of a step without strides."""
-    return (norms, sweep) if function.normed else (host.sweep,)
-
-
-def inspect(function: Elementwise, storages: Storages, target: str) -> dict[str, str]:
-    """The sweep as compiled, afresh: see `host.inspect`."""
-    signature = INT64_TABLE, INT64_TABLE, INT64_LIST, FLOAT64_TABLE
-    return host.shown(_sweep(function, storages), signature, target)
+    return (norms, host.sweep) if function.normed else (host.sweep,)
 
 
 def _compiled(
@@ -122,20 +109,6 @@ def _compiled(
             explained.enter_context(explaining(each, computed(storages)))
         return compiled(loop, arguments, target, approve)
     raise AssertionError("a compiler's error is not swallowed")
-
-
-def _sweep(function: Elementwise, storages: Storages) -> Kernel:
-    """The Python source of `sweep`, to be compiled."""
-    span, columns, switch = host.inner_loop(function, storages), (0,) * len(function.columns), function.switch
-
-    def normed_sweep(table, pieces, first, rows):
-        for share in prange(first.size - 1):
-            for piece in range(first[share], first[share + 1]):
-                k = pieces[piece, 0]
-                if table[k, switch] != 0:
-                    span(row(table, k, columns), pieces[piece, 1], pieces[piece, 2], rows[k])
-
-    return normed_sweep
 
 
 def _norms(function: Elementwise, storages: Storages) -> Kernel:

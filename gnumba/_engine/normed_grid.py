@@ -12,12 +12,13 @@ import numba
 import numpy as np
 
 from .._rule import Elementwise
+from . import grid
 from .compile.cache import own_symbol
-from .compile.kernel import Kernel, columns_of, element_of, like_scalars, scalar_of
+from .compile.kernel import Kernel, columns_of, like_scalars, scalar_of
 from .compile.specialize import OPTIONS
 from .factor import GO
-from .grid import WHOLE, Body, approve, body_of, factored_by, inner_loop, scalars_type
-from .lanes import barrier, first, hold, placing
+from .grid import WHOLE, Body, approve, factored_by, scalars_type
+from .lanes import barrier, first, hold
 from .lines import at_index
 from .memory import get, listed, loader, put
 from .storage import Storages, computed, names_of
@@ -105,51 +106,8 @@ def norms(function: Elementwise, storages: Storages) -> Body:
     return Body(f"{function.symbol}_row_norms_{names_of(storages)}", row_norms, (WHOLE,) * 5)
 
 
-@functools.cache
-def sweep(function: Elementwise, storages: Storages) -> Body:
-    """`grid.sweep` with the norms of each row: (table, pieces, count, control, norms, scalars)."""
-    span, numbers, factored = (
-        inner_loop(function, storages),
-        like_scalars(function),
-        factored_by(function, storages),
-    )
-    columns, switch, placed = (0,) * len(function.columns), function.switch, _placed(function)
-
-    def normed_sweep(block, blocks, rank, size, table, pieces, count, control, norms, scalars):
-        if control != 0 and get(np.int64, control, GO) == 0:
-            return
-        constants = factored(first(scalars, numbers), control)
-        piece = block
-        while piece < count:
-            k, lo, hi = listed(pieces, piece, (0, 0, 0))
-            at = listed(table, k, columns)
-            if at[switch] != 0:
-                span(at, lo, hi, rank, size, placed(constants, norms, k))
-            piece += blocks
-
-    return body_of(function, storages, normed_sweep, (WHOLE,) * 5)
-
-
-@functools.cache
-def walk(function: Elementwise, storages: Storages) -> Body:
-    """`grid.walk` with the norms of the row: (…, count, control, norms, scalars)."""
-    element = element_of(function, storages)
-    numbers, factored, placed = like_scalars(function), factored_by(function, storages), _placed(function)
-    columns = (0,) * len(function.columns)
-
-    def normed_walk(block, blocks, rank, size, table, lines, axes, length, control, norms, scalars):
-        if control != 0 and get(np.int64, control, GO) == 0:
-            return
-        constants = placed(factored(first(scalars, numbers), control), norms, 0)
-        at = listed(table, 0, columns)
-        for i in range(block * size + rank, length, blocks * size):
-            element(at_index(at, lines, axes, i), 0, i, constants)
-
-    return body_of(function, storages, normed_walk, (WHOLE,) * 6)
-
-
-BODIES = sums, norms, sweep  # in the order in which they are launched
-BODIES_WITH_GAPS = strided_sums, norms, walk
+BODIES = sums, norms, grid.sweep  # in the order in which they are launched
+BODIES_WITH_GAPS = strided_sums, norms, grid.walk
 
 
 def room(function: Elementwise, blocks: int, rows: int) -> tuple[int, int, int]:
@@ -222,8 +180,3 @@ def _summed_one(function: Elementwise, storages: Storages, place: Kernel, k: int
         squares((block_at,), 0, hi - lo, values, at_norm, b, blocks, rank, size)
 
     return summed_one
-
-
-def _placed(function: Elementwise) -> Any:
-    """``placed(scalars, norms, k)``: the scalars with the norms of row k in their places."""
-    return placing(tuple(map(function.scalars.index, function.normed)))

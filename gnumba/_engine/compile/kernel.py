@@ -20,6 +20,7 @@ from .specialize import OPTIONS, Specialized, inlined, refuse_widening, shared
 
 TARGETS = ("cpu", "parallel")
 FLOAT64_LIST = types.Array(types.float64, 1, "C")
+FLOAT64_TABLE = types.Array(types.float64, 2, "C")
 INT64_LIST = types.Array(types.int64, 1, "C")
 INT64_TABLE = types.Array(types.int64, 2, "C")
 Kernel = Callable[..., Any]
@@ -83,14 +84,19 @@ def specialized(function: Elementwise, dtype: np.dtype[Any]) -> Specialized:
 
 
 def loop_compiled(
-    loop: Kernel, function: Elementwise, storages: Storages, target: str, *arguments: Any
+    loop: Kernel,
+    function: Elementwise,
+    storages: Storages,
+    target: str,
+    *arguments: Any,
+    scalars: types.Type = FLOAT64_LIST,
 ) -> Kernel:
     """The loop as machine code, from the disk or compiled now."""
     loop.__name__ = f"{function.symbol}_{loop.__name__}_{target}"
     dtype = computed(storages)
     approve = functools.partial(refuse_widening, function.title, specialized(function, dtype))
     with explaining(function, dtype):
-        return compiled(loop, (*arguments, FLOAT64_LIST), target, approve)
+        return compiled(loop, (*arguments, scalars), target, approve)
 
 
 @contextlib.contextmanager

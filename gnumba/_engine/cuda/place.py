@@ -186,7 +186,7 @@ class Device:
             return
         numbers = np.append(np.array([address(a) for a in row], np.int64), lines)
         with using(orders(row), stream), self.uploaded(numbers, stream) as at:
-            where = at, at + 8 * len(row), len(lines), size, control
+            where = at, at + 8 * len(row), len(lines), size, control, 0
             self.start(body, stream, -(-size // grid.THREADS), *where, scalars=scalars)
 
     @contextlib.contextmanager
@@ -389,7 +389,7 @@ class Resident:
         with self.order:
             driver.get().upload(ordinal, self.pieces_at, pieces, stream)
         self._sweep = Arguments(
-            grid.sweep(table.function, table.storages), self.rows_at, self.pieces_at, self.count, 0
+            grid.sweep(table.function, table.storages), self.rows_at, self.pieces_at, self.count, 0, 0
         )
         self._of_norm: dict[int, Arguments] = {}
 
