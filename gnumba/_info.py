@@ -42,6 +42,8 @@ def info() -> dict[str, Any]:
         where kernels are kept, the first that is the user's own and writable of ``$GNUMBA_CACHE_DIR``,
         ``$XDG_CACHE_HOME/gnumba`` or ``~/.cache/gnumba``, and a folder among the temporary files.
         Kernels that nobody has read for 90 days are deleted, and the longest unread beyond 256 MiB.
+        ``"cuda"``: looking for devices initialises the driver, where there is one, so that a process forked
+        afterwards cannot use CUDA.
 
     Examples
     --------
