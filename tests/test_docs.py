@@ -161,7 +161,7 @@ def test_a_wrong_setting_is_not_equal(problem):
 
 
 def run(path, *names):
-    """What a script of the documentation leaves behind."""
+    """Run a script of the documentation; return its names."""
     pytest.importorskip(*names)
     return vars(loaded(path))
 

@@ -161,7 +161,7 @@ def columns_of(function: Elementwise, storages: Storages) -> tuple[Storages, Any
 
 
 def parts_of(function: Elementwise, storages: Storages) -> tuple[Any, Any, Any, Any]:
-    """What an element takes: the function, an intrinsic for its index, ``load`` and ``store`` of a row."""
+    """Parts of an element: the function, an intrinsic for its index, ``load`` and ``store`` of a row."""
     kept, reads, writes = columns_of(function, storages)
     scalar = scalar_of(function, computed(storages))
     return scalar, indexer(function), loader(kept, reads), storer(kept, writes)

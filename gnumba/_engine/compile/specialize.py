@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import types
 
-from ... import elementary, rules
+from ... import elementary
 from ..._rule import Compilable
 from . import numba_private
 from .cache import LIBRARIES, own_symbol
@@ -36,7 +36,7 @@ OWN = {
     if hasattr(library, name)
 }
 # Whose functions stay what they are: each is compiled once a dtype for all that call it.
-FIXED = (elementary.__name__, rules.__name__)
+FIXED = (elementary.__name__, f"{elementary.__package__}.rules.")
 
 
 def inlined() -> dict[str, Any]:
