@@ -2,19 +2,14 @@
 
 import copy
 import pickle
-import re
 
 import layouts
 import numpy as np
 import pytest
 from judge import assert_close, assert_same_bits
 from models import assert_equal_models, copies, gradients_of, model
-from numba import types
 
 import gnumba as gn
-from gnumba._engine import host, normed
-from gnumba._engine.compile.kernel import FLOAT64_LIST, INT64_LIST, INT64_TABLE
-from gnumba._engine.storage import alike
 
 
 def direction(weight_decay, p, m, g, beta):
@@ -196,17 +191,6 @@ def test_inspect_and_precompile(rng):
     assert "sweep" in shown["llvm"]
     gn.precompile(gn.optimizer(trust, np.ones(3), **HYPER))
     gn.precompile(trust, "float64", "parallel")
-
-
-@pytest.mark.parametrize("name", ["lamb", "lars"])
-def test_norms_are_summed_by_simd(name):
-    """All of them in one loop over the columns that they are of."""
-    function = gn.registry[name]._kernel
-    storages = alike(function, np.dtype(np.float32))
-    arguments = INT64_TABLE, INT64_TABLE, INT64_LIST, types.int64, FLOAT64_LIST, normed.FLOAT64_TABLE
-    made = host.shown(normed._norms(function, storages), arguments, "cpu")
-    conversions = re.findall(r"\bv?cvtps2pd\b", made["asm"])
-    assert len(conversions) >= 4 * len(function.normed) or gn.info()["simd_bits"] < 256
 
 
 def test_rows_are_refused():

@@ -59,8 +59,6 @@ def loader(storages: Storages, columns: tuple[int, ...]) -> Any:
                 kind = held_type(storage)
                 there = element_at(context, builder, kind, builder.extract_value(args[0], j), args[1])
                 value = builder.load(there, align=alignment(context, kind))
-                if not is_cuda(context):
-                    value.set_metadata("noalias", scratch(builder.module))
                 items.append(decoded(context, builder, storage, value))
             return context.make_tuple(builder, signature.return_type, items)
 
@@ -93,34 +91,6 @@ def storer(storages: Storages, columns: tuple[int, ...]) -> Any:
         return types.void(addresses, i, values), generate
 
     return store
-
-
-def keeper(room: int) -> Any:
-    """An intrinsic ``keep(address, i, values)``: each of float64 numbers in its row of scratch memory.
-
-    LLVM is told that no column is there, and need not compare many addresses to use SIMD.
-    """
-
-    @intrinsic
-    def keep(typing, address, i, values):
-        def generate(context, builder, signature, args):
-            for k in range(len(values)):
-                there = element_at(
-                    context, builder, types.float64, args[0], builder.add(args[1], INT64(k * room))
-                )
-                stored = builder.store(builder.extract_value(args[2], k), there, align=8)
-                stored.set_metadata("alias.scope", scratch(builder.module))
-            return context.get_dummy_value()
-
-        return types.void(address, i, values), generate
-
-    return keep
-
-
-def scratch(module):
-    """The scope, for LLVM's analysis of aliases, of memory that `keeper` stores to."""
-    scope = module.add_metadata(["scratch", module.add_metadata(["gnumba"])])
-    return module.add_metadata([scope])
 
 
 def held_type(storage):

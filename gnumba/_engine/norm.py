@@ -18,7 +18,7 @@ from .compile.specialize import OPTIONS, inlined
 from .factor import SMALL, largest_float
 from .fold import SCALES, folded, four_squares, root
 from .lines import by_lines, runs
-from .memory import keeper, loader, moved, stay_apart, storer
+from .memory import loader, moved, stay_apart, storer
 from .storage import Storage, Storages, computed, plain, storage_of, widened
 from .table import BLOCK, Table
 from .view import address
@@ -160,7 +160,7 @@ def _made(loop: Kernel, target: str, arguments: tuple[Any, ...]) -> Kernel:
 
 @functools.cache
 def block_squares(storage: Storage, scaled: bool) -> Kernel:
-    """``of_block(address, n, scale, held)`` of at most a block of dense elements: see `squares_of`."""
+    """``of_block(address, n, scale, held)`` of at most a block: 16 parts beside one another, then pairs."""
     number = number_of(storage)
 
     @numba.njit(**inlined())
@@ -169,76 +169,20 @@ def block_squares(storage: Storage, scaled: bool) -> Kernel:
         x = number(at, i)
         return x * scale if scaled else x
 
-    squares = squares_of([element])
+    four = four_squares(element)
 
     @numba.njit(**OPTIONS)
     @own_symbol
     def of_block(address, n, scale, held):
-        return squares((address,), 0, n, scale)[0, 0]
-
-    return of_block
-
-
-def squares_of(values: Sequence[Kernel]) -> Kernel:
-    """``of_block(at, lo, n, constants)``: Σx² of each of ``values`` over n elements, at most a block.
-
-    ``value(at, i, constants)`` is a float64 of element i. The sums are ``[k, 0]`` of what is returned. They
-    are added up from 16 parts beside one another, then by pairs and pairs of these.
-    """
-    count, room = len(values), BLOCK // 16 + 16
-    fours, ones = (functools.reduce(_both, map(made, values)) for made in (_four, _one))
-    keep = keeper(room)
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def quarter(at, lo, part, constants, sums):
         stay_apart()
+        sums, part, at = np.empty(BLOCK // 16 + 16), n // 16, (address,)
         for i in range(part):
-            keep(sums, i, fours(at, lo + i, part, constants))
-
-    @numba.njit(**OPTIONS)
-    @own_symbol
-    def of_block(at, lo, n, constants):
-        sums, part = np.empty((4, count, room)), n // 16
-        for q in range(4):
-            quarter(at, lo + 4 * q * part, part, constants, sums[q].ctypes.data)
-        for k in range(count):
-            for i in range(part):
-                sums[0, k, i] = (sums[0, k, i] + sums[1, k, i]) + (sums[2, k, i] + sums[3, k, i])
+            low = four(at, i, part, scale) + four(at, i + 4 * part, part, scale)
+            high = four(at, i + 8 * part, part, scale) + four(at, i + 12 * part, part, scale)
+            sums[i] = low + high
         for i in range(16 * part, n):
-            keep(sums.ctypes.data, i - 15 * part, ones(at, lo + i, 0, constants))
-        for k in range(count):
-            sums[0, k, 0] = folded(sums[0, k], n - 15 * part)
-        return sums[0]
+            x = element(at, i, scale)
+            sums[i - 15 * part] = x * x
+        return folded(sums, n - 15 * part)
 
     return of_block
-
-
-def _four(value: Kernel) -> Kernel:
-    squares = four_squares(value)
-
-    @numba.njit(**inlined())
-    @own_symbol
-    def four(at, i, part, constants):
-        return (squares(at, i, part, constants),)
-
-    return four
-
-
-def _one(value: Kernel) -> Kernel:
-    @numba.njit(**inlined())
-    @own_symbol
-    def one(at, i, part, constants):
-        x = value(at, i, constants)
-        return (x * x,)
-
-    return one
-
-
-def _both(one: Kernel, other: Kernel) -> Kernel:
-    @numba.njit(**inlined())
-    @own_symbol
-    def both(at, i, part, constants):
-        return one(at, i, part, constants) + other(at, i, part, constants)
-
-    return both

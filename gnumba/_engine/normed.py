@@ -24,19 +24,16 @@ from .compile.kernel import (
     INT64_LIST,
     INT64_TABLE,
     Kernel,
-    columns_of,
     compiled,
     explaining,
-    like_scalars,
-    scalar_of,
     specialized,
 )
-from .compile.specialize import OPTIONS, inlined, refuse_widening
+from .compile.specialize import OPTIONS, refuse_widening
 from .factor import SMALL
 from .fold import SCALES, folded, root
 from .lines import by_lines
-from .memory import cast, loader, row
-from .norm import gathering, squares_of
+from .memory import row
+from .norm import block_squares, gathering
 from .storage import Storages, computed, plain
 from .table import BLOCK, Table
 from .view import address
@@ -172,47 +169,49 @@ def scales_of(storages: Storages) -> tuple[float, ...]:
 
 
 def _summed(function: Elementwise, storages: Storages) -> Kernel:
-    """``summed(addresses, lo, hi, scalars, sums, b)``: those of block b, ``sums[norm, scale, b]``.
+    """``summed(addresses, lo, hi, scalars, sums, b)``: those of block b, ``sums[norm, scale, b]``."""
+    made = [_summed_one(each, storages, k) for k, each in enumerate(function.norm_functions)]
+    return functools.reduce(_one_after_another, made)
 
-    Squares that leave float64, or may, are added up again, scaled; others as scaled are exact.
+
+def _one_after_another(one: Kernel, other: Kernel) -> Kernel:
+    @numba.njit(**OPTIONS)
+    @own_symbol
+    def both(addresses, lo, hi, scalars, sums, b):
+        one(addresses, lo, hi, scalars, sums, b)
+        other(addresses, lo, hi, scalars, sums, b)
+
+    return both
+
+
+def _summed_one(function: Elementwise, storages: Storages, k: int) -> Kernel:
+    """`_summed` of norm k: its values in a block's memory, which are added up as an array's are.
+
+    They are read in the columns' order, which is the processor's to foresee. Squares that leave float64, or
+    may, are added up again, scaled; the sum of others is scaled without rounding.
     """
-    kind, numbers, count = computed(storages).type, like_scalars(function), len(function.normed)
-    unscaled, scaled = (
-        squares_of([_value(each, storages, scaled) for each in function.norm_functions])
-        for scaled in (False, True)
+    output, scales = plain(computed(storages)), scales_of(storages)
+    compute, kind, itemsize = (
+        host.inner_loop(function, (*storages, output)),
+        output.computed.type,
+        output.itemsize,
     )
-    scales = scales_of(storages)
+    unscaled, scaled = block_squares(output, False), block_squares(output, True)
 
     @numba.njit(**OPTIONS)
     @own_symbol
-    def summed(addresses, lo, hi, scalars, sums, b):
-        constants, leaves = cast(kind, scalars, numbers), False
-        found = unscaled(addresses, lo, hi - lo, (1.0, constants))
-        for k in range(count):
-            sums[k, 0, b] = found[k, 0]
-            leaves |= found[k, 0] < SMALL or found[k, 0] == np.inf
+    def summed_one(addresses, lo, hi, scalars, sums, b):
+        values = np.empty(BLOCK, kind)
+        at = values.ctypes.data
+        compute((*addresses, at - lo * itemsize), lo, hi, scalars)
+        total = unscaled(at, hi - lo, 1.0, values)
+        sums[k, 0, b] = total
+        leaves = total < SMALL or total == np.inf
         for j in range(1, len(scales)):
-            if leaves:
-                found = scaled(addresses, lo, hi - lo, (scales[j], constants))
-            for k in range(count):
-                sums[k, j, b] = found[k, 0] if leaves else sums[k, 0, b] * scales[j] * scales[j]
+            again = scaled(at, hi - lo, scales[j], values) if leaves else total * scales[j] * scales[j]
+            sums[k, j, b] = again
 
-    return summed
-
-
-def _value(function: Elementwise, storages: Storages, scaled: bool) -> Kernel:
-    """``value(addresses, i, (scale, constants))``: what a norm is of, as `squares_of` takes it."""
-    kept, reads, _ = columns_of(function, storages)
-    scalar, load = scalar_of(function, computed(storages)), loader(kept, reads)
-
-    @numba.njit(**inlined())
-    @own_symbol
-    def value(addresses, i, constants):
-        scale, numbers = constants
-        x = np.float64(scalar(*load(addresses, i), *numbers))
-        return x * scale if scaled else x
-
-    return value
+    return summed_one
 
 
 def _finished(function: Elementwise, storages: Storages) -> Kernel:
