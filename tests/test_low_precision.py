@@ -372,6 +372,13 @@ def test_a_group_that_is_added():
     assert_same_bits(whole(second, optimizer._state[1]), wide)
 
 
+def test_where_it_runs():
+    """By bytes, of which there are half as many."""
+    x = np.zeros(1 << 22, np.float16)
+    assert gn.target_of(x[:10]) == "cpu"
+    assert gn.target_of(x) == gn.target_of(x.astype(np.float32)) == gn.target_of(x.view(ml_dtypes.bfloat16))
+
+
 def test_bytes_that_are_kept():
     """Beside 2 of the parameter, 2 of a bfloat16's master and 4 of a float16's, and 4 a state."""
     for dtype, expected in ((ml_dtypes.bfloat16, 10), (np.float16, 12)):
@@ -408,6 +415,7 @@ def test_refusals():
         (lambda: gn.EMA(p), "parameter 0 has dtype bfloat16"),
         (lambda: gn.Lookahead(gn.SGD(p)), "parameter 0 has dtype bfloat16, .* as it is copied"),
         (lambda: gn.SAM(gn.SGD(p)), "parameter 0 has dtype bfloat16, .* as it is copied"),
+        (lambda: gn.distributed(gn.SGD, p, comm="self"), "parameter 0 has dtype bfloat16"),
         (lambda: gn.Accumulator(p), "parameter 0 has dtype bfloat16"),
         (lambda: gn.EarlyStopping(params=p), "parameter 0 has dtype bfloat16"),
         (lambda: gn.prelu(p, 0.1), "x has dtype bfloat16, expected float32 or float64"),

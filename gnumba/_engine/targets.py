@@ -45,7 +45,7 @@ def target_of(*arrays: Any) -> str:
     >>> gn.target_of(np.zeros(10))
     'cpu'
     """
-    views = {f"array {k}": as_view(f"array {k}", a) for k, a in enumerate(arrays)}
+    views = {f"array {k}": as_view(f"array {k}", a, narrow=True) for k, a in enumerate(arrays)}
     check_together(views)
     first = next(iter(views.values()), None)
     if isinstance(first, View):
