@@ -19,6 +19,8 @@ from gnumba._engine import grid, normed_grid, rowwise_grid, sums
 from gnumba._engine.cuda import compiler as device
 from gnumba._engine.cuda import driver
 from gnumba._engine.storage import OF_DTYPE, alike
+from gnumba._narrow import BFLOAT16, FLOAT16
+from gnumba._optim.masters import kernel_for
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed (pip install 'gnumba[cuda13,inspect]')")
 
@@ -84,6 +86,19 @@ def test_steps_and_activations_are_as_they_should_be(function, arch):
     counts, registers, stack = shown(kernel_of(function, FLOAT32), arch)
     assert any(name.startswith("LDG.E.128") for name in counts)
     assert any(name.startswith("STG.E.128") for name in counts)
+    assert computed_in_double(counts) == {}
+    assert stack == 0
+    assert registers < 96
+
+
+@pytest.mark.parametrize("storage", [FLOAT16, BFLOAT16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_steps_on_masters(storage, arch):
+    """8 bytes at a time of what is kept in 16 bits, converted by single instructions where they have one."""
+    counts, registers, stack = shown(grid.sweep(*kernel_for(gn.rules.adam._kernel, storage)), arch)
+    assert any(name.startswith("LDG.E.128") for name in counts)
+    assert any(name.startswith("LDG.E.64") for name in counts)
+    assert any(name.startswith("STG.E.64") for name in counts)
     assert computed_in_double(counts) == {}
     assert stack == 0
     assert registers < 96

@@ -673,7 +673,7 @@ def test_init(storage):
     assert gn.init.normal((0, 3), dtype=dtype).shape == (0, 3)
 
 
-# A GPU's kernels, run natively and compiled.
+# A GPU's kernels, run natively; test_device.py compiles them.
 
 
 def kernel_row(storage, n, seed=0):
@@ -698,18 +698,3 @@ def test_a_grid(storage, offset):
         for x, y, before in zip(*rows, row, strict=True):
             assert x.tobytes() == y.tobytes()
             assert (x.tobytes() == before.tobytes()) == (x is rows[0][1]) or n == 1
-
-
-@NARROW
-def test_a_gpu_loads_and_stores_together(storage):
-    from test_device import computed_in_double, shown  # skips without the compiler
-
-    from gnumba._engine import grid
-
-    function, kept, _, _ = kernel_row(storage, 17)
-    counts, registers, stack = shown(grid.sweep(function, kept), "sm_90")
-    assert any(name.startswith("LDG.E.128") for name in counts)
-    assert any(name.startswith("STG.E.64") for name in counts)
-    assert computed_in_double(counts) == {}
-    assert stack == 0
-    assert registers < 64
