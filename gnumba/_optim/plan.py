@@ -137,6 +137,7 @@ class Plan:
         ]
         self.judge = params.judge  # of all, where something looks at all
         self.elsewhere = any(p.place is not HOST for p in params)
+        self._alone: dict[int, Update] = {}  # of parameters that have had gradients of another storage
 
     def _columns(self, p: Parameter, function: Elementwise, gradient: Array) -> list[Array]:
         """A parameter's row but for itself; until a step binds a gradient, any array will do for it."""
@@ -213,9 +214,18 @@ class Plan:
                 table.bind(row, g)
                 return
             table.leave_out(row)
-            whole = p.array, *self._columns(p, function, g)
-            other = Table(function, [whole], _with_gradients(table.storages, g))
-            bound.sparse.append(Update(other, {p.index}, None, p.group, self._decays[p.index], missed))
+            bound.sparse.append(self._beside(p, table, g, missed))
+
+    def _beside(self, p: Parameter, table: Table, g: Array, missed: int) -> Update:
+        """The launch of a parameter alone, for gradients of another storage than its table's."""
+        if p.index not in self._alone:
+            row = p.array, *self._columns(p, table.function, p.array)
+            other = Table(table.function, [row], _with_gradients(table.storages, g))
+            self._alone[p.index] = Update(other, {p.index}, None, p.group, self._decays[p.index], missed)
+        update = self._alone[p.index]
+        update.table.bind(0, g)
+        update.missed = missed
+        return update
 
 
 def _with_gradients(storages: Storages, g: Array) -> Storages:
