@@ -7,7 +7,7 @@ the bit, for any number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Exchange:
         self.flat = self._buffer(self.layout.length)  # gradients on their way out, parameters on that back
         self._sent = self.flat
         self.home = self._buffer_of([p.array for p in params])  # of all parameters, if they have one
+        self._seen: list[list[Array]] = []  # by depth
         self._spare: list[
             tuple[Any, Adding]
         ] = []  # for the sums of other micro-batches, by depth of the tree
@@ -106,10 +107,21 @@ class Exchange:
 
     def pack(self, gradients: Sequence[Array | None], depth: int) -> None:
         """Write gradients to the buffer of a depth, zeros for those that there are not."""
-        buffer, self._sent = self.buffers(depth), self.flat
-        for p, start, g in zip(self.params, self.layout.starts, gradients, strict=True):
-            there = as_view("buffer", buffer[start : start + p.array.size].reshape(p.array.shape))
-            place_of(there).copy(there, np.zeros(p.array.shape, self.dtype) if g is None else g)
+        self._sent = self.flat
+        for there, g in zip(self._views(depth), gradients, strict=True):
+            place_of(there).copy(there, np.zeros(there.shape, self.dtype) if g is None else g)
+
+    def _views(self, depth: int) -> list[Array]:
+        """The parameters' places in the buffer of a depth, in their shapes."""
+        while len(self._seen) <= depth:
+            buffer = self.buffers(len(self._seen))
+            slices = (buffer[a : a + p.array.size].reshape(p.array.shape) for p, a in self._starting())
+            self._seen.append([as_view("buffer", x) for x in slices])
+        return self._seen[depth]
+
+    def _starting(self) -> Iterator[tuple[Parameter, int]]:
+        """Each parameter, and where in the space it begins."""
+        return zip(self.params, self.layout.starts, strict=True)
 
     def send_from(self, gradients: Sequence[Array | None]) -> bool:
         """Send gradients from where they are, if they are in one buffer; False, and nothing done, if not."""
@@ -161,10 +173,8 @@ class Exchange:
 
     def unpack(self) -> None:
         """Write the elements in ``flat`` to the parameters."""
-        for p, start in zip(self.params, self.layout.starts, strict=True):
-            p.place.copy(
-                p.array, as_view("buffer", self.flat[start : start + p.array.size]).reshape(p.array.shape)
-            )
+        for p, values in zip(self.params, self._views(0), strict=True):
+            p.place.copy(p.array, values)
 
     @staticmethod
     def _put(to: Any, values: Any) -> None:
