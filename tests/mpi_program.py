@@ -108,6 +108,9 @@ def disagreements(folder):
         opt.max_norm = 1.0
     said["limit"] = refused(lambda: opt.step(g))
     opt.max_norm = None
+    other = made(model(0), nonfinite="skip")  # as the first one, to all appearance
+    said["turn"] = refused(lambda: (other if odd else opt).step(g))
+    said["one more"] = refused(lambda: made(model(0)) if odd else opt.step(g))
     said["unchanged"] = [digest(p.values()) == before, opt.t]
     bad = gradients(0, 0, p)
     if odd:

@@ -83,6 +83,9 @@ HEARD = {
     "count": "ValueError: the micro-batches of a step differ between ranks: rank 0 has 1, rank 1 has 2",
     "scale": "ValueError: values of grad_scale differ between ranks: rank 0 has 1.0, rank 1 has 2.0",
     "call": "ValueError: the calls differ between ranks: rank 0 has step, rank 1 has state_dict",
+    "turn": "ValueError: the calls differ between ranks: rank 0 has optimizer 1, rank 1 has optimizer 2",
+    "one more": "ValueError: the calls differ between ranks: "
+    "rank 0 has optimizer 1, rank 1 has a new optimizer",
     "rate": "ValueError: the hyperparameters differ between ranks: "
     "rank 0 has ['lr', 0.001], rank 1 has ['lr', 0.5]",
     "limit": "ValueError: values of max_norm differ between ranks: rank 0 has None, rank 1 has 1.0",

@@ -6,10 +6,12 @@ of the same lengths.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,17 +91,22 @@ class OverMPI:
         self._mpi, self._timeout = MPI, timeout
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._comm = comm
-        self._comm = self._duplicate(comm)
+        self._comm, self._numbers = self._duplicate(comm)
 
-    def _duplicate(self, comm: Any) -> Any:
-        """One for all optimizers over a communicator, as MPI has only so many."""
-        made = comm.Get_attr(_keyval(self._mpi))
-        if made is None:
+    def _duplicate(self, comm: Any) -> tuple[Any, Iterator[int]]:
+        """One for all optimizers over a communicator, as MPI has only so many; and their numbers."""
+        found: tuple[Any, Iterator[int]] | None = comm.Get_attr(_keyval(self._mpi))
+        if found is None:
             made, request = comm.Idup()
             self._wait(request)
             made.Set_errhandler(self._mpi.ERRORS_RETURN)
-            comm.Set_attr(_keyval(self._mpi), made)
-        return made
+            found = made, itertools.count(1)
+            comm.Set_attr(_keyval(self._mpi), found)
+        return found
+
+    def next_number(self) -> int:
+        """The number of a new optimizer over this communicator, the same on all ranks."""
+        return next(self._numbers)
 
     def _wait(self, request: Any) -> None:
         """Test until it is done: at once at first, then at growing intervals, which leave others the core."""

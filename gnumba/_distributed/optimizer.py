@@ -168,9 +168,11 @@ class Distributed(Forwarding):
             self._optimizer = self._made(make, hyper)
             return self._described()
 
+        check_header(self._comm, None, [("the calls", ["a new optimizer", "", ""])])
         facts = together(self._comm, "refused its parameters or options", made)
         agree(self._comm, facts)
-        self._id = _digest(json.dumps(facts).encode())
+        number = getattr(self._comm, "next_number", int)()  # another transport keeps calls apart itself
+        self._id = [f"optimizer {number}", _digest(json.dumps(facts).encode())]
         if self._comm.size > 1:
             self._begin_alike()
             self._optimizer = self._made(make, hyper)  # anew, as some begin where the parameters are
@@ -379,7 +381,7 @@ class Distributed(Forwarding):
                 self._check_whole()
             except RuntimeError as error:
                 failed = error
-        check_header(self._comm, failed, [("the calls", [self._id, call]), *facts])
+        check_header(self._comm, failed, [("the calls", [*self._id, call]), *facts])
 
     def meet_to(self, call: str, what: str, work: Callable[[], T], facts: Facts = ()) -> T:  # type: ignore[assignment]
         """Begin a call that all ranks make with work that may fail on some: see `together`."""
