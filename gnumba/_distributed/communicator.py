@@ -24,6 +24,7 @@ __all__ = ["Communicator"]
 CALLS = "sum", "largest", "sum_scatter", "gather_all", "exchange", "broadcast", "tell"
 LAUNCHED = "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_RANK"
 TRANSPORTS = None, "direct", "nccl"
+SPIN, AWAKE = 2e-4, 0.1  # seconds of a wait without letting go of the core, and without sleeping
 GAVE_UP = 70  # the exit status of a job whose ranks waited in vain
 INSTALL = 'pip install "gnumba[mpi]" has mpi4py and an MPI'
 
@@ -109,16 +110,21 @@ class OverMPI:
         return next(self._numbers)
 
     def _wait(self, request: Any) -> None:
-        """Test until it is done: at once at first, then at growing intervals, which leave others the core."""
+        """Test until it is done, as MPI moves data only in its calls; a wait that takes long leaves the core.
+
+        The header absorbs what ranks are apart, so that a large exchange ends before it comes to sleeping.
+        """
         if self._timeout is None:
             request.Wait()
             return
-        end, pause = time.monotonic() + self._timeout, 0.0
+        begun, pause = time.monotonic(), 0.0
         while not request.Test():
-            if time.monotonic() > end:
+            waited = time.monotonic() - begun
+            if waited > self._timeout:
                 self._give_up()
-            time.sleep(pause)
-            pause = min(pause + 1e-6, 1e-3)
+            if waited > SPIN:
+                time.sleep(pause)  # 0 lets others run
+                pause = 0.0 if waited < AWAKE else min(pause + 1e-6, 1e-3)
 
     def _give_up(self) -> None:
         sys.stdout.flush()

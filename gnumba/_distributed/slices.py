@@ -23,6 +23,11 @@ class Slice:
             self.values, self._source = np.empty(piece.size, p.array.dtype), p
             self.refresh()
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether its values are not in the parameter's own memory."""
+        return self._source is not None
+
     def refresh(self) -> None:
         """Take up the parameter's elements, where they are not the parameter's own memory."""
         if self._source is not None:
