@@ -181,7 +181,8 @@ def main() -> int:
     options = parser.parse_args()
     names = options.pages
     faults = axe(HTML, names or AXED) if options.axe else look(HTML, names, options.shots)
-    print(*faults, sep="\n")
+    for fault in faults:
+        print(fault)
     print(f"{len(faults)} faults")
     return bool(faults)
 

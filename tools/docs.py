@@ -122,7 +122,8 @@ def main() -> int:
         if status := build(options.fresh):
             return int(status)
     faults = check(HTML)
-    print(*faults, sep="\n")
+    for fault in faults:
+        print(fault)
     if faults:
         print(f"{len(faults)} faults")
         return 1

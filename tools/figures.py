@@ -1,6 +1,6 @@
 """Measure what the documentation shows and is too long for its build: docs/data/*.json.
 
-    python tools/figures.py speed costs accuracy fashion
+    python tools/figures.py speed costs accuracy fashion picture
 
 Each file names its machine, day and versions, and the pages print them. ``speed`` and ``costs`` want
 the machine to themselves (a minute); ``accuracy`` needs PyTorch; ``fashion`` needs Debian's
@@ -12,6 +12,7 @@ import datetime
 import gzip
 import json
 import platform
+import runpy
 import sys
 import time
 from itertools import pairwise
@@ -205,13 +206,34 @@ def fashion(epochs: int = 8, seeds: int = 2) -> dict[str, object]:
     return {"epochs": epochs, "runs": made}
 
 
+# README's picture.
+
+
+def picture() -> None:
+    """The gallery's paths over four landscapes, as docs/_static/paths.png."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    sys.path.insert(0, str(ROOT / "docs"))
+    import gallery_setup
+
+    gallery_setup.reset(None, None)
+    runpy.run_path(str(ROOT / "docs" / "gallery" / "paths" / "plot_paths.py"))
+    path = ROOT / "docs" / "_static" / "paths.png"
+    plt.figure(1).savefig(path, dpi=120)
+    Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
+
+
 MEASURED = {"speed": speed, "costs": costs, "accuracy": accuracy, "fashion": fashion}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="+", choices=MEASURED)
+    parser.add_argument("what", nargs="+", choices=[*MEASURED, "picture"])
     for name in parser.parse_args().what:
+        if name == "picture":
+            picture()
+            continue
         made = {"command": f"python tools/figures.py {name}"} | machine() | MEASURED[name]()
         path = DATA / f"{name}.json"
         path.write_text(json.dumps(made, ensure_ascii=False, indent=None, separators=(",", ": ")) + "\n")

@@ -85,8 +85,8 @@ for ax, (title, by_name) in zip(axes.flat, paths.items(), strict=True):
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 # %%
-# * **Rosenbrock**: a curved valley with a flat floor. Rules that divide by the gradients' size follow
-#   the floor; SGD falls into the valley and crawls.
+# * **Rosenbrock**: a curved valley with a flat floor. Adam and Lion follow the floor; SGD falls into the
+#   valley and crawls, and so does AdaGrad, whose rate the steep first steps have used up.
 # * **Beale**: steep walls and wide plains. A rate that is safe on the walls is slow on the plains.
 # * **Ravine**: fifty times as steep across as along. SGD swings across it; momentum averages the swings
 #   away; a rate for each element (AdaGrad, RMSProp, Adam) makes both directions alike.
