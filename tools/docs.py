@@ -11,6 +11,7 @@ step alone. No network is needed.
 import argparse
 import doctest
 import os
+import shutil
 import sys
 import tempfile
 from html.parser import HTMLParser
@@ -50,8 +51,10 @@ def build(fresh: bool) -> int:
     """Make the pages; Sphinx's exit status."""
     from sphinx.cmd.build import main
 
-    options = ["-E"] if fresh else []
-    return main(["-b", "html", "-W", "--keep-going", "-q", *options, str(DOCS), str(HTML)])
+    if fresh:
+        for folder in (HTML.parent, DOCS / "auto_gallery"):
+            shutil.rmtree(folder, ignore_errors=True)
+    return main(["-b", "html", "-W", "--keep-going", "-q", str(DOCS), str(HTML)])
 
 
 def pages_of(html: Path) -> list[Path]:
@@ -111,7 +114,11 @@ def check(html: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="check the links of the pages that are there")
-    parser.add_argument("--fresh", action="store_true", help="read every page anew")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="make everything anew: a script of the gallery else runs again if it has changed, not its data",
+    )
     options = parser.parse_args()
     if not options.check:
         os.environ.setdefault("MPLBACKEND", "Agg")
