@@ -1,11 +1,18 @@
 """Fixtures common to all tests."""
 
 import gc
+import signal
 
 import numpy as np
 import pytest
 
 collect_ignore = ["typing_user.py"]  # a script for type checkers: it does what they must refuse
+
+
+def pytest_configure():
+    """Ctrl-C interrupts: a shell's processes in the background begin with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)

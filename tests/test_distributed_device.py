@@ -1,6 +1,7 @@
 """gn.distributed for arrays on a device, which is made of host memory here: see `fake_cuda`."""
 
 import ctypes
+import itertools
 import sys
 import threading
 import types
@@ -186,6 +187,7 @@ def test_by_nccl(zero, order, cupy, monkeypatch):
 
     def begin(self, comm, timeout):
         self.rank, self.size, self._world = comm.rank, comm.size, comm._world
+        self._numbers = itertools.count(1)
         nccl.here.comm = comm
 
     monkeypatch.setattr(communicator.OverMPI, "__init__", begin)
