@@ -75,8 +75,9 @@ class Update:
 
     def _find(self, scalars: Mapping[str, float]) -> None:
         """Look up where scalars of these names stand, which are the same from step to step."""
-        index, self._count = self._index, len(scalars)
+        index = self._index
         self._places = [(name, index[name]) for name in scalars if name in index]
+        self._count = len(scalars)  # last: an interrupt before it has them looked up again
 
     def scale(self, factors: tuple[float, float]) -> None:
         """Set the gradients' factors."""
