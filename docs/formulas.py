@@ -46,7 +46,7 @@ r = \sqrt{\frac{(\rho_t - 4)(\rho_t - 2)\, \rho_\infty}{(\rho_\infty - 4)(\rho_\
 m \leftarrow \beta_2 m + (1 - \beta_2)\, g""",
     "Rprop": r"""
 s \leftarrow \eta_\pm\, s, \qquad \theta \leftarrow \theta - s \operatorname{sign}(g), \\
-\eta_+ \text{ where } g\, g_- > 0,\ \eta_- \text{ where } g\, g_- < 0""",
+\eta_+ \text{ where } g\, g_- > 0,\ \eta_- \text{ and } g \leftarrow 0 \text{ where } g\, g_- < 0""",
     "LAMB": r"u = \frac{\hat m}{\sqrt{\hat v + \varepsilon_\mathrm{root}} + \varepsilon} + \lambda \theta, \qquad "
     r"\theta \leftarrow \theta - \eta\, \frac{\lVert\theta\rVert}{\lVert u \rVert}\, u",
     "LARS": r"g \leftarrow g + \lambda\theta, \qquad "

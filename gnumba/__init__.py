@@ -63,7 +63,7 @@ Around the loop
 
 More than one machine
     distributed
-        An optimizer over several processes, started by MPI: the same bits for any number of them.
+        An optimizer over several processes, started by MPI: the same bits for 1, 2, 4, … of them.
     flat
         Arrays as views of one buffer, which ranks exchange without a copy.
 

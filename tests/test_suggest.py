@@ -270,7 +270,7 @@ def test_names_of_other_libraries(module, name, found):
 
 
 def test_every_habit_leads_somewhere():
-    """Each row of both tables names at least one thing that there is, or API.md plans."""
+    """Each row of both tables names at least one thing that there is, or that is planned."""
     names = set(_every_name())
     arguments = {name for _, _, _, those in callables() for name in those}
     arguments |= {"grads", "dy", "grad_scale", "schedule", "decay_mask", "beta"}

@@ -137,7 +137,7 @@ class AdamW(Moments):
     amsgrad : bool, default False
         Divide by the largest v so far, corrected as v is, so that no rate grows again; one state more.
     weight_decay : float or schedule, default 1e-4
-        λ ≥ 0, usually 1e-6 to 1e-2; too large underfits. θ is multiplied by 1 − ηλ.
+        λ ≥ 0, usually 1e-4 to 1e-1; too large underfits. θ is multiplied by 1 − ηλ.
     max_norm, nonfinite, decay_mask, maximize
         As in `SGD`.
 

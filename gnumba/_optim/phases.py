@@ -118,11 +118,12 @@ class Phases(Forwarding):
     Every phase is checked when the plan is made; the state of one only is held at a time.
 
     ``carry`` says what goes over with the parameters. "reset": nothing, the new optimizer starts
-    anew. "momentum": the mean gradient m̂ = m/(1 − β₁ᵗ) of Adam or AdamW, where t counts the updates
-    that the parameter has had and β₁ is the last step's. Momentum starts from v = m̂. SGD with
+    anew. "momentum": the mean gradient m̂ = m/(1 − β₁ᵗ) of Adam and its kin (AdamW, AMSGrad, RAdam,
+    NAdam, Adamax, AdaBelief, Adan), where t counts the updates that the parameter has had and β₁ is the
+    last step's; Lion's with β₂. Momentum starts from v = m̂. SGD with
     momentum μ and dampening τ starts from v = m̂(1 − τ)/(1 − μ), its steady state for a constant
-    gradient m̂. A parameter without an update carries 0. No other rule carries, a rule of your own
-    with a state called m neither, as m may be anything there.
+    gradient m̂. A parameter without an update carries 0. A rule of your own with a state called m
+    does not carry, as m may be anything there.
 
     Each switch is logged: ``logging.getLogger("gnumba")``, level INFO.
 

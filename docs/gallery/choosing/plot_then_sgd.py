@@ -35,8 +35,8 @@ for way, course in courses.items():
 
 # %%
 # Adam, then SGD, and RMSProp, then SGD, leave the plateau as Adam does, and go on as SGD. The cold
-# start takes large batches first, so fewer steps an epoch: it is behind by epochs, and ahead of SGD
-# after them.
+# start takes large batches first, so fewer steps an epoch: it is behind at first and
+# overtakes SGD later.
 #
 # On data as easy as this, Adam alone ends with the lowest training loss, and the test accuracies differ
 # no more than those of different seeds. Try a plan where Adam's test loss is worse than SGD's; do not

@@ -46,5 +46,5 @@ top.legend()
 # gradients are small it makes whole steps, so that a λ which AdamW hardly feels leaves nothing of the
 # network. A wide range of λ does well in AdamW, a narrow one as L2.
 #
-# Begin with 0.01 to 0.1 in AdamW (more where data is scarce or wrong, as here) and 1e-6 to 1e-4 as L2,
+# Begin with 0.01 to 0.1 in AdamW (more where data is scarce or wrong, as here) and 1e-6 to 1e-4 as Adam's L2,
 # and spare biases and slopes with ``decay_mask`` (:doc:`/recipes/groups`).

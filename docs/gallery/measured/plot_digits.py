@@ -1,8 +1,8 @@
 """
-Loss curves of all optimizers
+Loss curves of the optimizers
 =============================
 
-Every optimizer of gnumba on the digits, from the same weights and with the same batches. The rates
+The optimizers that train on mini-batches of any parameters, on the digits, from the same weights and with the same batches. The rates
 are right to a factor of three, no more: the picture shows how each behaves, not who wins.
 """
 

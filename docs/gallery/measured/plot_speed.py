@@ -3,8 +3,10 @@ Speed by size, and the roofline
 ===============================
 
 A step of Adam over one float32 array: it reads four arrays and writes three, 28 bytes an element, and
-computes little. Above some hundred thousand elements it can go no faster than the memory, the line
-"memory": the same arrays read and written by the same loop, with a single addition each. Measured once, by
+computes little. Above some hundred thousand elements it goes about as fast as the memory, the line
+"memory": the same arrays read and written by the same loop, with a single addition each. The curves were
+measured one after another on a shared machine, and differ from the README's table, whose contenders take
+turns, by up to a factor of 2. Measured by
 ``python tools/figures.py speed``; ``python -m gnumba bench`` measures your machine.
 """
 

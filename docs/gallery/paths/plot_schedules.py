@@ -37,8 +37,8 @@ for ax in axes[-1]:
     ax.set_xlabel("steps taken")
 
 # %%
-# ``ReduceOnPlateau`` is the one that looks at the loss: ``observe`` is told it, and after ``patience``
-# observations without an improvement the rate falls.
+# ``ReduceOnPlateau`` is the one that looks at the loss: ``observe`` is told it, and at the
+# (patience + 1)-th observation running without an improvement the rate falls.
 
 rate = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=3)
 losses, rates = 0.2 + 0.8 * np.exp(-np.arange(60) / 6), []
