@@ -29,5 +29,5 @@ top.legend()
 
 # %%
 # Clipping makes the high rate usable. Take 1.0 or 5.0 for a recurrent network, or look at
-# ``opt.grad_norm`` for some hundred steps with ``max_norm=math.inf``, and take what nine of ten are below. A transformer is usually
-# clipped at 1.0; a network for images hardly needs it.
+# ``opt.grad_norm`` for some hundred steps with ``max_norm=math.inf``, and take what nine of ten are
+# below. A transformer is usually clipped at 1.0; a network for images hardly needs it.

@@ -26,5 +26,5 @@ ax.legend()
 print(data["day"], data["processor"], data["versions"], sep="\n")
 
 # %%
-# Those that select and clip cost about a quarter more than a copy, their backward about twice one. An exponential costs a few times that, and
-# softplus and log_sigmoid take a logarithm besides.
+# Those that select and clip cost about a quarter more than a copy, their backward about twice one.
+# An exponential costs a few times that, and softplus and log_sigmoid take a logarithm besides.

@@ -2,8 +2,9 @@
 Loss curves of the optimizers
 =============================
 
-The optimizers that train on mini-batches of any parameters, on the digits, from the same weights and with the same batches. The rates
-are right to a factor of three, no more: the picture shows how each behaves, not who wins.
+The optimizers that train on mini-batches of any parameters, on the digits, from the same weights and with
+the same batches. The rates are right to a factor of three, no more: the picture shows how each behaves,
+not who wins.
 """
 
 import lab
