@@ -66,8 +66,9 @@ def low_number(code):
 
 
 def joined(p, low):
-    """The float32 whose parts a bfloat16 and such a number are."""
-    return real(add(bits(p), sub(bxor(bits(low), 0x8000), 0x8000)))
+    """The float32 whose parts a bfloat16 and such a number are; p where that is nan, as p is new."""
+    x = real(add(bits(p), sub(bxor(bits(low), 0x8000), 0x8000)))
+    return where(x == x, x, p)
 
 
 def taken_up(p, master):
