@@ -135,3 +135,23 @@ def test_bad_arguments():
         with pytest.raises(ValueError, match="expected"):
             scale.load_state_dict(state)
     assert scale.value == 2.0**16
+
+
+def test_several_optimizers_of_one_loss():
+    """All divide by what the loss was multiplied by, whatever has become of the scale since."""
+    a, b = np.ones(3, np.float32), np.ones(3, np.float32)
+    first, second = gn.SGD(a, lr=1.0), gn.SGD(b, lr=1.0)
+    for grow in (False, True):
+        scale = gn.LossScale(4.0, every=1)
+        factor = np.float32(scale.value)
+        before = b.copy()
+        first.step((GOOD if grow else BAD) * factor, grad_scale=scale)
+        assert repr(scale).startswith(f"LossScale({8 if grow else 2}")  # which shows nothing to the loss
+        second.step(GOOD * factor, grad_scale=scale)
+        assert_same_bits(b, before - GOOD)
+
+
+def test_it_grows_after_fewer_steps_than_it_was_saved_with():
+    opt, scale = gn.SGD(np.ones(3, np.float32)), gn.LossScale(4.0, every=2)
+    scale.load_state_dict({"value": 4.0, "taken": 1500})
+    assert stepped(opt, scale, GOOD) == [8]

@@ -47,7 +47,10 @@ class LossScale:
 
     Notes
     -----
-    A step with it makes the optimizer's ``nonfinite`` "skip". One for each optimizer: every step counts.
+    A step with it makes the optimizer's ``nonfinite`` "skip", and divides by ``value`` as it was last read,
+    which is what the loss was multiplied by. Several optimizers of one loss may share one; the steps of each
+    count. Multiply in float32: ``np.float16(65536.0)`` is inf. For the sum of the gradients of n batches,
+    multiply each loss by ``value / n``.
     Norms, the finite check and clipping are of the gradients after the division. bfloat16 reaches as far as
     float32 and needs none.
 
@@ -63,7 +66,8 @@ class LossScale:
     >>> opt.step(np.array([np.inf, 1.0], np.float16), grad_scale=scale)
     >>> scale.value, opt.skipped
     (2.0, 1)
-    >>> opt.step(np.array([2.0, 1.0], np.float16) * np.float16(scale.value), grad_scale=scale)
+    >>> g = np.array([2.0, 1.0], np.float32)
+    >>> opt.step((g * scale.value).astype(np.float16), grad_scale=scale)
     >>> w
     array([0. , 0.5], dtype=float16)
     """
@@ -80,6 +84,7 @@ class LossScale:
         self._value, self._max = number("initial", initial, SCALE), number("max", max, SCALE)
         if self._max < self._value:
             raise ValueError(f"max is {self._max}, expected at least initial, {self._value}")
+        self._shown = self._value  # what the loss was multiplied by
         self._growth, self._backoff = number("growth", growth, GROWING), number("backoff", backoff, SHRINKING)
         self._every, self._taken = int(number("every", every, COUNT)), 0  # taken in a row
         self._open: tuple[Any, int, int] | None = None  # whose step is to be heard of, its counts before
@@ -88,7 +93,8 @@ class LossScale:
     def value(self) -> float:
         """Factor for the loss of the next step."""
         self._hear()
-        return self._value
+        self._shown = self._value
+        return self._shown
 
     def _begin(self, optimizer: Any) -> float:
         """The scale of a step that an optimizer is about to take; ValueError if it would not skip any."""
@@ -96,11 +102,11 @@ class LossScale:
             raise ValueError(
                 "nonfinite is 'raise', expected 'skip' with a LossScale, which falls when a step is"
             )
-        scale = self.value
+        self._hear()
         if optimizer.nonfinite != "skip":
             optimizer.nonfinite = "skip"
         self._open = optimizer, optimizer.skipped, optimizer.t
-        return scale
+        return self._shown
 
     def _hear(self) -> None:
         """Count the step that was last begun, as taken or skipped, or as neither."""
@@ -110,7 +116,7 @@ class LossScale:
         if optimizer.skipped > skipped:
             self._value, self._taken = max(1.0, self._value * self._backoff), 0
         elif optimizer.t > t:
-            grows = self._taken + 1 == self._every
+            grows = self._taken + 1 >= self._every  # which may be smaller than when it was saved
             self._value = min(self._max, self._value * self._growth) if grows else self._value
             self._taken = 0 if grows else self._taken + 1
 
@@ -135,11 +141,13 @@ class LossScale:
         """
         check_fits("state", state, {"value": 1.0, "taken": 0})
         value = number("state['value']", state["value"], SCALE)
-        self._value, self._taken, self._open = value, int(state["taken"]), None
+        self._value = self._shown = value
+        self._taken, self._open = int(state["taken"]), None
 
     def __getstate__(self) -> dict[str, Any]:
         self._hear()
         return self.__dict__.copy()
 
     def __repr__(self) -> str:
-        return f"LossScale({self.value:g}, {self._taken} of {self._every} steps taken in a row)"
+        self._hear()
+        return f"LossScale({self._value:g}, {self._taken} of {self._every} steps taken in a row)"
