@@ -234,7 +234,7 @@ def test_layouts(case, storage, target):
 
 @NARROW
 def test_rows(storage):
-    """Only those that are named, summed in float64 first; values of either dtype."""
+    """Only those that are named, summed in float64 first, to a float32; values of either dtype."""
     dtype = DTYPES[storage]
     p = drawn((9, 5), dtype)
     wide = p.astype(np.float32)
@@ -242,10 +242,19 @@ def test_rows(storage):
     for seed, kept in ((1, dtype), (2, np.float32)):
         g = drawn((3, 5), dtype, seed)
         total = g[1].astype(np.float64) + g[2].astype(np.float64)
-        twice = np.stack([g[0].astype(np.float32), total.astype(kept).astype(np.float32)])
+        twice = np.stack([g[0].astype(np.float32), total.astype(np.float32)])
         optimizer.step(gn.Rows([1, 7, 7], g.astype(kept)))
         reference.step(gn.Rows([1, 7], twice))
     assert_on_masters([p], optimizer, [wide], reference)
+
+
+def test_sums_of_rows_do_not_overflow():
+    """Five hundred gradients of 200 are more than a float16 holds, and less than a float32."""
+    p = np.ones((3, 2), np.float16)
+    rows = gn.Rows([1] * 500, np.full((500, 2), 200.0, np.float16))
+    assert gn.global_norm({"w": rows}) == pytest.approx(1e5 * 2**0.5)
+    gn.SGD(p, lr=2.0**-18).step(rows)
+    assert_same_bits(p[1], np.full(2, 1.0 - 1e5 / 2.0**18, np.float16))
 
 
 @NARROW
@@ -322,6 +331,57 @@ def test_writes_from_outside_are_taken_up(storage):
     assert_same_bits(found[50:], kept[50:])
     assert_same_bits(p[:50], np.full(50, 3.0, dtype))
     assert np.abs(found[:50] - 3.0).max() <= np.spacing(dtype.type(3.0)) / 2
+
+
+@NARROW
+@pytest.mark.parametrize("value", [0.0, -0.0, np.inf, -np.inf])
+def test_zeros_from_outside_stay(storage, value):
+    """Whatever the lower bits are, of which half would make nan of them."""
+    dtype = DTYPES[storage]
+    p = drawn(200, dtype)
+    optimizer = gn.SGD(p, lr=1e-4)
+    optimizer.step(drawn(200, dtype, 1))
+    p[:] = value
+    for _ in range(2):
+        optimizer.step(np.zeros(200, dtype))
+        assert_same_bits(np.abs(p), np.full(200, abs(value), dtype))
+
+
+def test_phases_know_masters_by_their_arrays():
+    """Names change where a phase's optimizer has groups."""
+    p = drawn(100, np.float16)
+    grouped = lambda params, **hyper: gn.SGD([{"params": params}], **hyper)  # noqa: E731
+    plan = gn.Phases(p, [gn.Phase(gn.SGD, steps=1, lr=1e-4), gn.Phase(grouped, lr=1e-4)])
+    plan.step(drawn(100, np.float16, 1))
+    plan.step([np.zeros(100, np.float16)])
+    wide = drawn(100, np.float16).astype(np.float32)
+    gn.SGD(wide, lr=1e-4).step(drawn(100, np.float16, 1).astype(np.float32))
+    assert_same_bits(whole(p, plan.optimizer._state[0]), wide)
+
+
+def test_slopes_where_a_result_saturates():
+    """A function of PyTorch's goes from x: y of 16 bits is the same number there."""
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([-5.0, -9.0], dtype=torch.bfloat16, requires_grad=True)
+    gn.torch_function(gn.selu)(x).sum().backward()
+    wanted = 1.0507009873554805 * 1.6732632423543772 * np.exp([-5.0, -9.0])
+    np.testing.assert_allclose(x.grad.float().numpy(), wanted, rtol=2.0**-8)
+
+
+def test_memories_have_other_names_than_masters():
+    @gn.rule
+    def plain(p, g, /, lr):
+        return p - lr * g
+
+    gn.registry.pop("plain", None)
+    with pytest.raises(TypeError, match="memory has the name 'master'"):
+        gn.optimizer(
+            plain,
+            np.ones(3, np.float16),
+            lr=0.1,
+            memory={"master": 1.0},
+            scalars=lambda t, lr, master: {"lr": lr},
+        )
 
 
 @NARROW
@@ -511,7 +571,7 @@ def test_norms_and_clipping(storage):
         assert_same_bits(g.astype(np.float32), np.clip(w, -0.125, 0.125))
     rows = gn.Rows([1, 1, 2], drawn((3, 5), dtype, 3))
     once = rows.values.astype(np.float64)
-    once = np.stack([(once[0] + once[1]).astype(np.float32).astype(dtype).astype(np.float64), once[2]])
+    once = np.stack([(once[0] + once[1]).astype(np.float32).astype(np.float64), once[2]])
     assert gn.global_norm(rows) == pytest.approx(np.linalg.norm(once), rel=1e-12)
     gn.clip_by_norm([rows], 1.0)
     assert gn.global_norm(rows) == pytest.approx(1.0, rel=2.0**-7)

@@ -60,17 +60,17 @@ def first_masters(rule: Rule, p: Parameter) -> dict[str, Any]:
     return {master.name: master.first(p)}
 
 
-def masters_of(optimizer: Any) -> dict[str, Any]:
-    """The states that are masters, by their parameters' names."""
+def masters_of(optimizer: Any) -> dict[int, Any]:
+    """The states that are masters, by the identities of their parameters."""
     kept = [p for p in optimizer._params if p.storage in MASTERS]
-    return {p.name: optimizer._state[p.index][MASTERS[p.storage].name] for p in kept}
+    return {id(p.given): optimizer._state[p.index][MASTERS[p.storage].name] for p in kept}
 
 
-def take_over(optimizer: Any, masters: Mapping[str, Any]) -> None:
+def take_over(optimizer: Any, masters: Mapping[int, Any]) -> None:
     """Go on with the masters that another optimizer of the same parameters had."""
     for p in optimizer._params:
-        if p.name in masters:
-            p.place.copy(optimizer._state[p.index][MASTERS[p.storage].name], masters[p.name])
+        if id(p.given) in masters:
+            p.place.copy(optimizer._state[p.index][MASTERS[p.storage].name], masters[id(p.given)])
 
 
 @functools.cache

@@ -76,10 +76,10 @@ def _checked_memory(rule: Rule, memory: Any, scalars: Any, hyper: Mapping[str, A
         raise TypeError(f"memory is {memory!r}, expected a dict of names and first values")
     if scalars is None:
         raise TypeError(f"memory is {memory!r} without scalars, which would return its new values")
-    if both := [name for name in memory if name in ("updates", *rule.state, *hyper)]:
+    if both := [name for name in memory if name in ("updates", "master", "low_bits", *rule.state, *hyper)]:
         raise TypeError(
-            f"memory has the name {both[0]!r}, which is a hyperparameter's, a state's or the count of "
-            "updates: call it something else"
+            f"memory has the name {both[0]!r}, which is a hyperparameter's, a state's, a master's or the "
+            "count of updates: call it something else"
         )
     return {str(name): number(f"memory[{name!r}]", value, FINITE) for name, value in memory.items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 from .._engine import checks
 from .._engine.arrays import as_view, numbers
 from .._engine.place import place_of
+from .._engine.storage import widened
 from .._suggest import suggesting
 
 __all__ = ["Rows"]
@@ -92,12 +93,17 @@ class Rows:
         rows = rows.astype(np.int64)
         rows[rows < 0] += count
         once, order, starts = _grouped(rows)
-        return once, _summed(self._seen, order, starts)
+        return once, self._sums(order, starts)
 
     def sums(self, name: str) -> Array:
         """The gradients of the rows that are named, each row once: the values, if none is named twice."""
         groups = self._groups(name)
-        return self._seen if groups is None else _summed(self._seen, *groups)
+        return self._seen if groups is None else self._sums(*groups)
+
+    def _sums(self, order: Array, starts: Array) -> Array:
+        """Sums of the values of each row; of 16 bits in float32 if any are added, which might overflow."""
+        is_one_each = starts.size > order.size
+        return _summed(self._seen if is_one_each else widened(self._seen), order, starts)
 
     def merged(self, name: str) -> Array | None:
         """The values, on the host, with a row's sum where it is named first and 0 where it is named again.
