@@ -368,6 +368,21 @@ def test_slopes_where_a_result_saturates():
     np.testing.assert_allclose(x.grad.float().numpy(), wanted, rtol=2.0**-8)
 
 
+def test_states_in_jax_arrays():
+    """Lower bits are integers, which no other state is."""
+    jax = pytest.importorskip("jax")
+    p = drawn(9, ml_dtypes.bfloat16)
+    optimizer, loaded = (gn.Adam(x, lr=0.1) for x in (p, p.copy()))
+    optimizer.step(drawn(9, np.float32, 1))
+    state = optimizer.state_dict()
+    name = next(iter(state["state"]))
+    arrays = {
+        k: jax.numpy.asarray(v) if isinstance(v, np.ndarray) else v for k, v in state["state"][name].items()
+    }
+    loaded.load_state_dict({**state, "state": {name: arrays}})
+    assert_same_bits(loaded._state[0]["low_bits"], optimizer._state[0]["low_bits"])
+
+
 def test_memories_have_other_names_than_masters():
     @gn.rule
     def plain(p, g, /, lr):

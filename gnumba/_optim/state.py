@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .._engine.arrays import as_view
+from .._engine.arrays import as_view, numbers
 from .._engine.factor import ONE
 from .._engine.place import Known, Verdict
 from .._hyper import ANY, load_all, number, restored, saved, stateful
@@ -161,7 +161,9 @@ class Stateful(Grouped):
         for p, arrays in zip(self._params, self._state, strict=True):
             for name, array in arrays.items():
                 given = state["state"][p.name][name]
-                p.place.copy(array, given if isinstance(given, np.ndarray) else as_view(name, given))
+                if not isinstance(given, np.ndarray):
+                    given = (as_view if array.dtype.kind == "f" else numbers)(name, given)
+                p.place.copy(array, given)
         memories = [
             {name: float(state["state"][p.name][name]) for name in memory}
             for p, memory in zip(self._params, self._memories(self._memory), strict=True)
