@@ -225,6 +225,21 @@ def test_whole_or_not_at_all(course, tmp_path, monkeypatch):
     assert set(after) & set(before) == {"index.json"}
 
 
+def test_other_files_in_the_folder_stay(tmp_path):
+    """As those of a model in parts, or of epochs."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    others = "model-00001-of-00004.safetensors", "epoch-10.safetensors", "ABCDEF01-00000.safetensors"
+    for name in others:
+        (folder / name).write_bytes(b"kept")
+    save(folder, 2, 1)
+    first = {path.name for path in folder.iterdir()}
+    save(folder, 2, 1)
+    second = {path.name for path in folder.iterdir()}
+    assert first & second == {*others, "index.json"}
+    assert len(first) == len(second) == len(others) + 3
+
+
 def damaged(path, at, byte=None):
     data = bytearray(path.read_bytes())
     data[at] ^= 0x40

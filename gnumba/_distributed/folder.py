@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 VERSION, INDEX = 1, "index.json"
 START = '{"sha256":"'
 UNSIGNED = START + "0" * 64
+PART = re.compile(r"[0-9a-f]{8}-[0-9]{5,}\.safetensors")  # a rank's file: the save, and the rank
 
 
 def ranks_of(objects: Iterable[Any]) -> Distributed | None:
@@ -154,8 +156,8 @@ def _write_index(folder: Path, index: Mapping[str, Any]) -> None:
     digits = hashlib.sha256(text.encode()).hexdigest()
     write_whole(folder / INDEX, [START.encode(), digits.encode(), text[len(UNSIGNED) :].encode()])
     used = {part[0] for each in index["tensors"].values() for part in each["pieces"]}
-    for old in folder.glob("*-[0-9]*.safetensors"):
-        if old.name not in used:
+    for old in folder.iterdir():
+        if PART.fullmatch(old.name) and old.name not in used:
             with contextlib.suppress(OSError):
                 old.unlink()
 
