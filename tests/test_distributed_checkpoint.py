@@ -240,6 +240,35 @@ def test_other_files_in_the_folder_stay(tmp_path):
     assert len(first) == len(second) == len(others) + 3
 
 
+def test_a_part_that_is_not_there(course, tmp_path, monkeypatch):
+    """Of a folder of each node's own, or where another job saves to: the checkpoint before stays whole."""
+    (params, _), _ = course
+    save(tmp_path / "run", 2, 1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    real, folder = gn._distributed.folder.write_whole, gn._distributed.folder
+
+    def elsewhere(path, pieces):
+        return None if "-00001." in os.fspath(path) else real(path, pieces)
+
+    def work(comm):
+        other = model(5)
+        gn.save_checkpoint(tmp_path / "run", other, optimizer(other, comm))
+
+    monkeypatch.setattr(folder, "write_whole", elsewhere)
+    first, second = failures(work)
+    assert first.startswith("FileNotFoundError: ")
+    assert first.endswith(
+        "-00001.safetensors, which a rank has just written, expected a folder that all ranks see and that no "
+        "other job saves to"
+    )
+    assert second == f"RankError: rank 0 could not write the index: {first}"
+    after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert before.items() <= after.items()
+    found = model(9)
+    gn.load_checkpoint(tmp_path / "run", found)
+    assert_same(params, found)
+
+
 def damaged(path, at, byte=None):
     data = bytearray(path.read_bytes())
     data[at] ^= 0x40

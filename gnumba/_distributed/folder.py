@@ -150,12 +150,20 @@ def _merged(by_rank: list[list[Any]]) -> dict[str, Any]:
 
 
 def _write_index(folder: Path, index: Mapping[str, Any]) -> None:
-    """The index, signed; then the files that it does not name are of no use to anybody."""
+    """The index, signed; then the files that it does not name are of no use to anybody.
+
+    OSError if one that it names is not there: an index without its files would replace one with them.
+    """
+    used = {part[0] for each in index["tensors"].values() for part in each["pieces"]}
+    if missing := sorted(name for name in used if not (folder / name).is_file()):
+        raise FileNotFoundError(
+            f"{folder} has no {missing[0]}, which a rank has just written, expected a folder that all ranks "
+            "see and that no other job saves to"
+        )
     text = json.dumps({"sha256": "0" * 64, **index}, separators=(",", ":"))
     assert text.startswith(UNSIGNED)
     digits = hashlib.sha256(text.encode()).hexdigest()
     write_whole(folder / INDEX, [START.encode(), digits.encode(), text[len(UNSIGNED) :].encode()])
-    used = {part[0] for each in index["tensors"].values() for part in each["pieces"]}
     for old in folder.iterdir():
         if PART.fullmatch(old.name) and old.name not in used:
             with contextlib.suppress(OSError):
