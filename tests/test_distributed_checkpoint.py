@@ -163,6 +163,60 @@ def test_other_arrays_are_filled(course, tmp_path):
     assert raised(World(2).run(work)) == [None] * 2
 
 
+@pytest.mark.parametrize("name", ["run", "run.safetensors"])
+@pytest.mark.parametrize("zero", [0, 1])
+def test_other_arrays_are_saved(zero, name, course, tmp_path):
+    """Averages under the parameters' names, of which a part may be the optimizer's, and more than it has."""
+    (_, state), _ = course
+    more = {"buffer": np.arange(5.0)}
+
+    def work(comm):
+        params = model(0)
+        opt, averages = optimizer(params, comm, zero), model(7)
+        train(opt, params, range(3))
+        for kind, saved in (("averages", averages), ("some", averages | {"b1": params["b1"]})):
+            gn.save_checkpoint(tmp_path / kind / name, saved, opt)
+            found = model(9)
+            other = optimizer(found, comm, zero)
+            gn.load_checkpoint(tmp_path / kind / name, found, other)
+            assert_same(saved, found)
+            assert_same(state, other.state_dict())
+        gn.save_checkpoint(tmp_path / "more" / name, params | more, opt)
+        found = model(9)
+        wider = found | {"buffer": np.zeros(5)}
+        other = optimizer(found, comm, zero)
+        gn.load_checkpoint(tmp_path / "more" / name, wider, other)
+        assert_same(params | more, wider)
+        assert_same(state, other.state_dict())
+        train(opt, params, range(3, 5))
+        train(other, found, range(3, 5))
+        assert_same(params, found)
+
+    for kind in ("averages", "some", "more"):
+        (tmp_path / kind).mkdir()
+    assert raised(World(2).run(work)) == [None] * 2
+
+
+def test_parameters_that_are_the_optimizer_s_on_one_rank_only(tmp_path):
+    """What follows depends on it."""
+
+    def saves(comm):
+        params = model(0)
+        gn.save_checkpoint(tmp_path / "run", model(0) if comm.rank else params, optimizer(params, comm))
+
+    def loads(comm):
+        params = model(0)
+        gn.load_checkpoint(tmp_path / "run", model(0) if comm.rank else params, optimizer(params, comm))
+
+    for work in (saves, loads):
+        for said in failures(work):
+            assert said == (
+                "ValueError: answers to whether params are the optimizer's differ between ranks: "
+                "rank 0 has True, rank 1 has False"
+            )
+        save(tmp_path / "run", 2, 1)
+
+
 def test_each_rank_reads_what_it_needs(tmp_path, monkeypatch):
     """No more than the pieces that overlap with its own."""
     save(tmp_path / "run", 4, 1)

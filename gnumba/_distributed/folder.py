@@ -32,6 +32,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 VERSION, INDEX = 1, "index.json"
 START = '{"sha256":"'
+OWN = "answers to whether params are the optimizer's"
 UNSIGNED = START + "0" * 64
 PART = re.compile(r"[0-9a-f]{8}-[0-9]{5,}\.safetensors")  # a rank's file: the save, and the rank
 
@@ -46,15 +47,29 @@ def ranks_of(objects: Iterable[Any]) -> Distributed | None:
     return None
 
 
+def are_its(ranks: Distributed, given: Mapping[str, Any]) -> bool:
+    """Whether parameters are the optimizer's own, all of them: of these alone its slices have values."""
+    own = {p.name: p.given for p in ranks._params}
+    return given.keys() == own.keys() and all(x is own[name] for name, x in given.items())
+
+
 def is_folder(path: Any) -> bool:
     """Whether a checkpoint of that name is a folder: not an open file, nor one that is named as a file."""
     return isinstance(path, (str, bytes, os.PathLike)) and not os.fsdecode(path).endswith(".safetensors")
 
 
-def check_generators(ranks: Distributed, state: Any) -> None:
-    """ValueError on every rank unless their generators are in one state: one is saved for all."""
+def check_saved(ranks: Distributed, state: Any, sliced: bool) -> None:
+    """ValueError on every rank unless the states of their generators, of which one is saved, are one.
+
+    And unless all save the parameters alike: see `are_its`.
+    """
     shown = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
-    agree(ranks.comm, [("the states of rng, by their SHA-256,", shown)])
+    agree(ranks.comm, [("the states of rng, by their SHA-256,", shown), (OWN, sliced)])
+
+
+def check_loaded(ranks: Distributed, sliced: bool) -> None:
+    """ValueError on every rank unless all take up the parameters alike."""
+    agree(ranks.comm, [(OWN, sliced)])
 
 
 # Saving.
@@ -76,30 +91,33 @@ def save_folder(
     tensors: dict[str, Array],
     rest: Mapping[str, Any],
     in_parts: bool,
+    sliced: bool,
 ) -> None:
     """Write a checkpoint, which all ranks call with their part: whole or not at all.
 
     ``states`` are by their section in the file; the optimizer's is of this rank's pieces if it is in parts.
+    So are ``params`` if they are ``sliced``; they are whole otherwise, and rank 0's.
     ``rest`` is what has been packed, with these ``tensors``.
     """
     folder, comm = Path(os.fsdecode(path)), ranks.comm
     content = {name: packed(name, state, tensors) for name, state in states.items()} | dict(rest)
     pieces = {name: Piece(x.reshape(-1), 0, x.shape) for name, x in tensors.items() if comm.rank == 0}
-    if in_parts:
+    if sliced:
         for name in params:
             share = ranks._shares[name]
             ranks._slice(name).refresh()
             pieces[f"params/{name}"] = Piece(
                 dense(name, as_view(name, ranks._slice(name).values)), share.piece.lo, share.shape
             )
-        for path_of, _ in arrays_of(states["optimizer"], ranks._shares):
-            tensor = functools.reduce(below, path_of, "optimizer")
-            share = ranks._shares[_parameter(path_of, states["optimizer"], ranks._shares)]
-            pieces[tensor] = Piece(tensors[tensor].reshape(-1), share.piece.lo, share.shape)
     elif comm.rank == 0:
         pieces |= {
             f"params/{name}": Piece(dense(name, x).reshape(-1), 0, x.shape) for name, x in params.items()
         }
+    if in_parts:
+        for path_of, _ in arrays_of(states["optimizer"], ranks._shares):
+            tensor = functools.reduce(below, path_of, "optimizer")
+            share = ranks._shares[_parameter(path_of, states["optimizer"], ranks._shares)]
+            pieces[tensor] = Piece(tensors[tensor].reshape(-1), share.piece.lo, share.shape)
     token = comm.tell(secrets.token_hex(4))[0]
     file = f"{token}-{comm.rank:05d}.safetensors"
     listed = together(comm, "could not write its part", lambda: _write_part(folder, file, pieces))
@@ -314,7 +332,7 @@ def needed(
         else (each, resolved(state))
         for each, state in found
     ]
-    sliced = bool(parts) and all(given[p.name] is p.given for p in optimizer._params)
+    sliced = bool(parts) and are_its(optimizer, given)
     if sliced:
         slices = [(name, optimizer._slice(name), optimizer._shares[name].piece) for name in given]
         writes = [

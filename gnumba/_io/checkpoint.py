@@ -21,7 +21,9 @@ import numpy as np
 from .._distributed.agreement import together
 from .._distributed.folder import (
     Folder,
-    check_generators,
+    are_its,
+    check_loaded,
+    check_saved,
     is_folder,
     needed,
     ranks_of,
@@ -123,29 +125,32 @@ def save_checkpoint(
     ['optimizer/state/w/v', 'params/w']
     """
     ranks = ranks_of(_objects(optimizer, also))
+    in_parts = ranks if ranks is optimizer and ranks and ranks.zero == 1 and is_folder(path) else None
 
-    def check() -> tuple[dict[str, Array], dict[tuple[str, ...], Stateful], Any, Any]:
+    def check() -> tuple[dict[str, Array], bool, dict[tuple[str, ...], Stateful], Any, Any]:
         alone = ranks is None  # pieces of folders are of NumPy's dtypes
-        arrays = {name: as_view(f"parameter {name}", x, alone) for name, x in named(params).items()}
+        given = named(params)
         return (
-            arrays,
+            {name: as_view(f"parameter {name}", x, alone) for name, x in given.items()},
+            in_parts is not None and are_its(in_parts, given),
             _stateful(optimizer, also),
             as_json("extra", extra),
             None if rng is None else _bits(rng).state,
         )
 
     if ranks is None:
-        arrays, objects, extra, state = check()
+        arrays, sliced, objects, extra, state = check()
     else:
         named_alike = [("the paths", str(path) if isinstance(path, (str, os.PathLike)) else None)]
-        arrays, objects, extra, state = ranks.meet_to("save_checkpoint", "cannot save", check, named_alike)
-        check_generators(ranks, state)
-    in_parts = ranks if ranks is optimizer and ranks and ranks.zero == 1 and is_folder(path) else None
+        arrays, sliced, objects, extra, state = ranks.meet_to(
+            "save_checkpoint", "cannot save", check, named_alike
+        )
+        check_saved(ranks, state, sliced)
     states = _states_to_save(objects, ranks, in_parts)
     tensors: dict[str, Array] = {}
     content = {"rng": packed("rng", state, tensors), "extra": extra}
     if ranks is not None and is_folder(path):
-        save_folder(path, ranks, arrays, states, tensors, content, in_parts is not None)
+        save_folder(path, ranks, arrays, states, tensors, content, in_parts is not None, sliced)
         return
 
     def write() -> None:
@@ -285,6 +290,8 @@ def load_checkpoint(
         return Loaded(given, writes, sliced, states, state, content["extra"])
 
     loaded = read() if ranks is None else ranks.meet_to("load_checkpoint", "cannot load it", read)
+    if ranks is not None:
+        check_loaded(ranks, loaded.is_sliced)
     with uninterrupted():
         if len(loaded.states) > 1:
             load_all(loaded.states)
