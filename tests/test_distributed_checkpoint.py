@@ -217,6 +217,34 @@ def test_parameters_that_are_the_optimizer_s_on_one_rank_only(tmp_path):
         save(tmp_path / "run", 2, 1)
 
 
+@pytest.mark.parametrize("name", ["run", "run.safetensors"])
+def test_ranks_that_read_different_checkpoints(name, tmp_path):
+    """As from working directories of their own, or around a save: they would go on with parts of both."""
+
+    def saves(comm):
+        params = model(0)
+        opt = optimizer(params, comm)
+        for epoch in range(2):
+            (tmp_path / str(epoch)).mkdir(exist_ok=True)
+            gn.save_checkpoint(tmp_path / str(epoch) / name, params, opt, extra=epoch)
+
+    def loads(comm):
+        params = model(9)
+        opt = optimizer(params, comm)
+        before = copy.deepcopy(params)
+        try:
+            gn.load_checkpoint(tmp_path / str(comm.rank) / name, params, opt)
+        except ValueError as error:
+            assert_same(before, params)
+            opt.step(gradients(0, 0, params))  # they still agree
+            return str(error)
+        return "loaded"
+
+    assert raised(World(2).run(saves)) == [None] * 2
+    for said in raised(World(2).run(loads)):
+        assert said.startswith("the checkpoints, by their SHA-256, differ between ranks: rank 0 has ")
+
+
 def test_each_rank_reads_what_it_needs(tmp_path, monkeypatch):
     """No more than the pieces that overlap with its own."""
     save(tmp_path / "run", 4, 1)

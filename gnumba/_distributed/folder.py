@@ -67,9 +67,9 @@ def check_saved(ranks: Distributed, state: Any, sliced: bool) -> None:
     agree(ranks.comm, [("the states of rng, by their SHA-256,", shown), (OWN, sliced)])
 
 
-def check_loaded(ranks: Distributed, sliced: bool) -> None:
-    """ValueError on every rank unless all take up the parameters alike."""
-    agree(ranks.comm, [(OWN, sliced)])
+def check_loaded(ranks: Distributed, digest: str, sliced: bool) -> None:
+    """ValueError on every rank unless all have read one checkpoint, and take up the parameters alike."""
+    agree(ranks.comm, [("the checkpoints, by their SHA-256,", digest[:16]), (OWN, sliced)])
 
 
 # Saving.
@@ -218,6 +218,7 @@ class Folder:
         digits, rest = text[len(START) : len(UNSIGNED)], text[len(UNSIGNED) :]
         if not text.startswith(START) or digits != hashlib.sha256((UNSIGNED + rest).encode()).hexdigest():
             raise ValueError("its index is damaged, its SHA-256 is not the one written in it")
+        self.digest = digits
         self._index = json.loads(text)
         if self._index["version"] != VERSION:
             raise ValueError(f"its version is {self._index['version']!r}, expected {VERSION}")

@@ -280,18 +280,18 @@ def load_checkpoint(
     def read() -> Loaded:
         objects, given = _stateful(optimizer, also), named(params)
         arrays = checks.check_updated("parameter", given, narrow=True).arrays
-        with _opened(path) as (tensors, content):
+        with _opened(path) as (tensors, content, digest):
             _check_parameters(arrays, tensors)
             state = resolved(content["rng"])
             if rng is not None:
                 _check_generator(rng, state)
             found = _states_of(objects, content, _name_of(path))
             writes, states, sliced = needed(optimizer, given, arrays, tensors, found)
-        return Loaded(given, writes, sliced, states, state, content["extra"])
+        return Loaded(digest, given, writes, sliced, states, state, content["extra"])
 
     loaded = read() if ranks is None else ranks.meet_to("load_checkpoint", "cannot load it", read)
     if ranks is not None:
-        check_loaded(ranks, loaded.is_sliced)
+        check_loaded(ranks, loaded.digest, loaded.is_sliced)
     with uninterrupted():
         if len(loaded.states) > 1:
             load_all(loaded.states)
@@ -311,6 +311,7 @@ def load_checkpoint(
 class Loaded(NamedTuple):
     """Content of a sound checkpoint, and where it goes."""
 
+    digest: str
     given: dict[str, Any]
     writes: list[tuple[Array, Array]]
     is_sliced: bool  # they go to slices of parameters, whose others other ranks have
@@ -325,8 +326,8 @@ def _objects(optimizer: Any, also: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Any) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
-    """The tensors and the content of a sound checkpoint; those of a folder are read when asked for."""
+def _opened(path: Any) -> Iterator[tuple[Mapping[str, Any], dict[str, Any], str]]:
+    """The tensors, the content and the SHA-256 of a sound checkpoint; a folder's are read when asked for."""
     if not isinstance(path, (str, bytes, os.PathLike)) or not os.path.isdir(path):
         yield _read(path)
         return
@@ -337,7 +338,7 @@ def _opened(path: Any) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{_name_of(path)} cannot be loaded: {error}") from error
     with folder:
-        yield tensors, content
+        yield tensors, content, folder.digest
 
 
 # The file.
@@ -383,8 +384,8 @@ def _bytes_of(path: Any) -> bytes:
     return data
 
 
-def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The tensors and the content of a sound checkpoint."""
+def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any], str]:
+    """The tensors, the content and the SHA-256 of a sound checkpoint."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -400,7 +401,8 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         tensors = load(_said_to_be("U16", data, bfloats))
         tensors |= {name: tensors[name].view(BFLOAT16) for name in bfloats}
         states = {name: unpacked(content[name], tensors) for name in STATES if name in content}
-        return tensors, states | {"rng": unpacked(content["rng"], tensors), "extra": content["extra"]}
+        rest = {"rng": unpacked(content["rng"], tensors), "extra": content["extra"]}
+        return tensors, states | rest, data[DIGITS].decode()
     except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{name} cannot be loaded: {error}") from error
 
