@@ -7,7 +7,9 @@ import copy
 import functools
 import math
 import pickle
+import signal
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from ranks import World
 
 import gnumba as gn
-from gnumba._distributed.communicator import CALLS
+from gnumba._distributed.communicator import CALLS, Mark, OverMPI
 from gnumba._distributed.space import BLOCK, Layout
 from gnumba._engine import bfloat16
 
@@ -545,6 +547,100 @@ def test_a_call_that_was_broken_off():
         opt.step(gradients(0, 0, model(0)))
     with pytest.raises(RuntimeError, match="go on from a checkpoint"):
         opt.state_dict()
+
+
+class Stopped:
+    """A communicator whose calls a Ctrl-C may come into."""
+
+    def __init__(self, comm):
+        self._comm, self.rank, self.size, self.made, self.stops = comm, comm.rank, comm.size, 0, False
+
+    def __getattr__(self, name):
+        if name not in CALLS:
+            raise AttributeError(name)
+
+        def call(*args):
+            self.made += 1
+            if self.stops:
+                raise KeyboardInterrupt
+            return getattr(self._comm, name)(*args)
+
+        return call
+
+
+@pytest.mark.parametrize("where", ["a header", "the exchange", "a checkpoint", "a new optimizer"])
+def test_nobody_speaks_over_a_communicator_after_a_call_was_broken_off(where, tmp_path):
+    """Not a header, by no optimizer over it: another rank may wait in another call."""
+
+    def work(rank):
+        comm, params = Stopped(rank), model(0)
+        first, second = (gn.distributed(gn.SGD, params, comm=comm, lr=1e-2) for _ in range(2))
+
+        def write(*_):
+            raise KeyboardInterrupt
+
+        beside = types.SimpleNamespace(state_dict=write, load_state_dict=None)
+        comm.stops = where in ("a header", "a new optimizer")
+        calls = {
+            "a header": lambda: first.step(gradients(0, 0, params)),
+            "the exchange": lambda: first.step(gradients(0, 0, params)),
+            "a checkpoint": lambda: gn.save_checkpoint(tmp_path / "run", params, first, also={"x": beside}),
+            "a new optimizer": lambda: gn.distributed(gn.SGD, params, comm=comm, lr=1e-2),
+        }
+        if where == "the exchange":
+            comm.exchange = write
+        with pytest.raises(KeyboardInterrupt):
+            calls[where]()
+        comm.stops = False
+        made = comm.made
+        for each in (first, second):
+            for call in (
+                lambda each=each: each.step(gradients(0, 0, params)),
+                each.state_dict,
+                lambda each=each: gn.save_checkpoint(tmp_path / "run", params, each),
+                calls["a new optimizer"],
+            ):
+                with pytest.raises(RuntimeError, match="an earlier call was broken off by KeyboardInterrupt"):
+                    call()
+        assert comm.made == made
+        return first.t
+
+    assert raised(World(2).run(work)) == [0, 0]
+
+
+def test_an_interrupt_that_waited_for_the_step_breaks_nothing_off():
+    params = model(0)
+    opt = gn.distributed(gn.SGD, params, comm="self", lr=1e-2)
+    real = opt.optimizer.step
+
+    def step(*args, **more):
+        signal.raise_signal(signal.SIGINT)
+        real(*args, **more)
+
+    opt.optimizer.__dict__["step"] = step
+    with pytest.raises(KeyboardInterrupt):
+        opt.step(gradients(0, 0, params))
+    del opt.optimizer.__dict__["step"]
+    opt.step(gradients(1, 0, params))
+    assert opt.t == 2
+
+
+@pytest.mark.parametrize("timeout", [None, 1.0])
+def test_a_request_that_nobody_waits_for_is_kept(timeout):
+    """MPI writes to its buffer when the other ranks come, which mpi4py's request refers to."""
+
+    class Request:
+        def Test(self):
+            raise KeyboardInterrupt
+
+        Wait = Test
+
+    comm = object.__new__(OverMPI)
+    comm._timeout, comm.mark, request = timeout, Mark(), Request()
+    with pytest.raises(KeyboardInterrupt):
+        comm._wait(request)
+    assert comm.mark.kept == [request]
+    assert comm.mark.by == "KeyboardInterrupt"
 
 
 @pytest.mark.parametrize(

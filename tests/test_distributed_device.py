@@ -187,7 +187,7 @@ def test_by_nccl(zero, order, cupy, monkeypatch):
 
     def begin(self, comm, timeout):
         self.rank, self.size, self._world = comm.rank, comm.size, comm._world
-        self._numbers = itertools.count(1)
+        self._numbers, self.mark = itertools.count(1), communicator.Mark()
         nccl.here.comm = comm
 
     monkeypatch.setattr(communicator.OverMPI, "__init__", begin)

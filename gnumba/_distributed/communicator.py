@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -79,6 +80,30 @@ class Alone:
         return [json.loads(json.dumps(item))]
 
 
+class Mark:
+    """Whether a call of all ranks was broken off on this one, ``by`` what, for all who speak over it.
+
+    ``kept`` are the requests that nobody waits for any more: MPI may still write to their buffers.
+    """
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+        self.kept: list[Any] = []
+
+
+def mark_of(comm: Any) -> Mark:
+    """The mark of a communicator."""
+    if isinstance(comm, OverMPI):
+        return comm.mark
+    try:
+        return _MARKS.setdefault(comm, Mark())
+    except TypeError:  # one that has no hash, or cannot be referred to weakly, has one an optimizer
+        return Mark()
+
+
+_MARKS: weakref.WeakKeyDictionary[Any, Mark] = weakref.WeakKeyDictionary()
+
+
 class OverMPI:
     """mpi4py's communicator, of which it has a duplicate: the user's messages cannot meet these.
 
@@ -91,18 +116,18 @@ class OverMPI:
 
         self._mpi, self._timeout = MPI, timeout
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self._comm = comm
-        self._comm, self._numbers = self._duplicate(comm)
+        self._comm, self.mark = comm, Mark()
+        self._comm, self._numbers, self.mark = self._duplicate(comm)
 
-    def _duplicate(self, comm: Any) -> tuple[Any, Iterator[int]]:
-        """One for all optimizers over a communicator, as MPI has only so many; and their numbers."""
-        found: tuple[Any, Iterator[int]] | None = comm.Get_attr(_keyval(self._mpi))
+    def _duplicate(self, comm: Any) -> tuple[Any, Iterator[int], Mark]:
+        """One for all optimizers over a communicator, as MPI has only so many; their numbers; its mark."""
+        found: tuple[Any, Iterator[int], Mark] | None = comm.Get_attr(_keyval(self._mpi))
         if found is None:
             made, request = comm.Idup()
+            found = made, itertools.count(1), self.mark
+            comm.Set_attr(_keyval(self._mpi), found)
             self._wait(request)
             made.Set_errhandler(self._mpi.ERRORS_RETURN)
-            found = made, itertools.count(1)
-            comm.Set_attr(_keyval(self._mpi), found)
         return found
 
     def next_number(self) -> int:
@@ -114,6 +139,14 @@ class OverMPI:
 
         The header absorbs what ranks are apart, so that a large exchange ends before it comes to sleeping.
         """
+        try:
+            self._test(request)
+        except BaseException as error:
+            self.mark.by = type(error).__name__
+            self.mark.kept.append(request)
+            raise
+
+    def _test(self, request: Any) -> None:
         if self._timeout is None:
             request.Wait()
             return

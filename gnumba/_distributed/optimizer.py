@@ -26,7 +26,7 @@ from .._rule import Rule
 from .._signals import uninterrupted
 from .._suggest import no_attribute
 from .agreement import Facts, agree, check_header, together
-from .communicator import Alone, Communicator, Staged, communicator_of
+from .communicator import Alone, Communicator, Staged, communicator_of, mark_of
 from .exchange import Exchange
 from .micro_batches import added_up
 from .norm import SharedNorm
@@ -159,7 +159,8 @@ class Distributed(Forwarding):
     ) -> None:
         seconds = None if timeout is None else value_at(0, "timeout", timeout, POSITIVE)
         self._comm = communicator_of(comm, seconds, transport)
-        self._broken: str | None = None
+        self._mark = mark_of(self._comm)
+        self._check_whole()
 
         def made() -> Facts:
             self._options = _checked_options(zero, order, average, wire_dtype, self._comm.size)
@@ -168,13 +169,15 @@ class Distributed(Forwarding):
             self._optimizer = self._made(make, hyper)
             return self._described()
 
-        check_header(self._comm, None, [("the calls", ["a new optimizer", "", ""])])
-        facts = together(self._comm, "refused its parameters or options", made)
-        agree(self._comm, facts)
+        with self.unbroken(Exception):
+            check_header(self._comm, None, [("the calls", ["a new optimizer", "", ""])])
+            facts = together(self._comm, "refused its parameters or options", made)
+            agree(self._comm, facts)
         number = getattr(self._comm, "next_number", int)()  # another transport keeps calls apart itself
         self._id = [f"optimizer {number}", _digest(json.dumps(facts).encode())]
         if self._comm.size > 1:
-            self._begin_alike()
+            with self.unbroken():
+                self._begin_alike()
             self._optimizer = self._made(make, hyper)  # anew, as some begin where the parameters are
 
     # How it is made.
@@ -293,12 +296,12 @@ class Distributed(Forwarding):
         RuntimeError
             If another rank has refused its gradients, or an earlier call was broken off halfway.
         """
+        self._check_whole()
         failed: Exception | None = None
         facts: Facts = []
         missing: list[Parameter] = []
         scale = 1.0
         try:
-            self._check_whole()
             scale = value_at(self.t, "grad_scale", grad_scale, POSITIVE)
             self._whole.check_held()
             count, missing = added_up(self._whole, self._exchanges, grads, self.order == "tree")
@@ -313,7 +316,7 @@ class Distributed(Forwarding):
         except Exception as error:
             failed = error
         self._meet("step", facts, failed)
-        with self._unbroken(), uninterrupted(signal.SIGINT):
+        with uninterrupted(signal.SIGINT), self.unbroken():  # an interrupt that waited breaks nothing off
             for each in self._exchanges:
                 each.reduce(scatter=bool(self.zero))
             before = self.t
@@ -378,39 +381,41 @@ class Distributed(Forwarding):
 
     def _meet(self, call: str, facts: Facts = (), failed: Exception | None = None) -> None:  # type: ignore[assignment]
         """Go on only where all ranks make this call, none has failed, and all say the same."""
-        if failed is None:
-            try:
-                self._check_whole()
-            except RuntimeError as error:
-                failed = error
-        check_header(self._comm, failed, [("the calls", [*self._id, call]), *facts])
+        self._check_whole()
+        with self.unbroken(Exception):
+            check_header(self._comm, failed, [("the calls", [*self._id, call]), *facts])
 
     def meet_to(self, call: str, what: str, work: Callable[[], T], facts: Facts = ()) -> T:  # type: ignore[assignment]
         """Begin a call that all ranks make with work that may fail on some: see `together`."""
         self._meet(call, facts)
-        return together(self._comm, what, work)
+        with self.unbroken(Exception):
+            return together(self._comm, what, work)
 
     def spread(self) -> None:
         """Make the parameters those of the ranks' slices."""
-        with self._unbroken():
+        with self.unbroken():
             self._spread()
 
     def _check_whole(self) -> None:
-        if self._broken is not None:
+        """RuntimeError, with no word to the others, if this rank has left a call of all."""
+        if self._mark.by is not None:
             raise RuntimeError(
-                f"an earlier call was broken off by {self._broken} while ranks spoke with each other, so "
+                f"an earlier call was broken off by {self._mark.by} while ranks spoke with each other, so "
                 "they may no longer agree: end the job, and go on from a checkpoint"
             )
 
     @contextlib.contextmanager
-    def _unbroken(self) -> Iterator[None]:
-        """Context whose calls are made by all ranks or, if this one fails alone, are the last."""
+    def unbroken(self, alike: type[Exception] = FloatingPointError) -> Iterator[None]:
+        """Context whose calls are made by all ranks or, if this one fails alone, are the last.
+
+        Of errors of the kind ``alike`` all ranks hear.
+        """
         try:
             yield
-        except FloatingPointError:
-            raise  # all ranks alike
+        except alike:
+            raise
         except BaseException as error:
-            self._broken = type(error).__name__
+            self._mark.by = type(error).__name__
             raise
 
     # Of any optimizer.
@@ -464,13 +469,14 @@ class Distributed(Forwarding):
         self._meet("averaged")
         try:
             with base.averaged():
-                with self._unbroken():
+                with self.unbroken():
                     self._spread()
                 yield
         finally:
-            self._meet("averaged's end")
-            with self._unbroken():
-                self._spread()
+            if self._mark.by is None:
+                self._meet("averaged's end")
+                with self.unbroken():
+                    self._spread()
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the optimizer inside for whole parameters, on every rank; all of them call it.
@@ -484,7 +490,7 @@ class Distributed(Forwarding):
         state = self._optimizer.state_dict()
         if not self.zero:
             return dict(state)
-        with self._unbroken():
+        with self.unbroken():
             return dict(gathered(state, self._shares, self._comm))
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
@@ -515,7 +521,8 @@ class Distributed(Forwarding):
             return self._optimizer.load_state_dict(state_of(), **options)
 
         try:
-            return together(self._comm, "cannot load the state", load)
+            with self.unbroken(Exception):
+                return together(self._comm, "cannot load the state", load)
         except Exception:
             self._optimizer.load_state_dict(before)
             raise

@@ -138,28 +138,28 @@ def save_checkpoint(
             None if rng is None else _bits(rng).state,
         )
 
+    tensors: dict[str, Array] = {}
     if ranks is None:
-        arrays, sliced, objects, extra, state = check()
-    else:
-        named_alike = [("the paths", str(path) if isinstance(path, (str, os.PathLike)) else None)]
+        arrays, _, objects, extra, state = check()
+        content = {"rng": packed("rng", state, tensors), "extra": extra}
+        _write_file(path, arrays, _states_to_save(objects, None, None), tensors, content)
+        return
+    named_alike = [("the paths", str(path) if isinstance(path, (str, os.PathLike)) else None)]
+    with ranks.unbroken(Exception):
         arrays, sliced, objects, extra, state = ranks.meet_to(
             "save_checkpoint", "cannot save", check, named_alike
         )
         check_saved(ranks, state, sliced)
-    states = _states_to_save(objects, ranks, in_parts)
-    tensors: dict[str, Array] = {}
-    content = {"rng": packed("rng", state, tensors), "extra": extra}
-    if ranks is not None and is_folder(path):
-        save_folder(path, ranks, arrays, states, tensors, content, in_parts is not None, sliced)
-        return
+        states = _states_to_save(objects, ranks, in_parts)
+        content = {"rng": packed("rng", state, tensors), "extra": extra}
+        if is_folder(path):
+            save_folder(path, ranks, arrays, states, tensors, content, in_parts is not None, sliced)
+            return
 
-    def write() -> None:
-        if ranks is None or ranks.comm.rank == 0:
-            _write_file(path, arrays, states, tensors, content)
+        def write() -> None:
+            if ranks.comm.rank == 0:
+                _write_file(path, arrays, states, tensors, content)
 
-    if ranks is None:
-        write()
-    else:
         together(ranks.comm, "could not write the file", write)
 
 
@@ -289,9 +289,12 @@ def load_checkpoint(
             writes, states, sliced = needed(optimizer, given, arrays, tensors, found)
         return Loaded(digest, given, writes, sliced, states, state, content["extra"])
 
-    loaded = read() if ranks is None else ranks.meet_to("load_checkpoint", "cannot load it", read)
-    if ranks is not None:
-        check_loaded(ranks, loaded.digest, loaded.is_sliced)
+    if ranks is None:
+        loaded = read()
+    else:
+        with ranks.unbroken(Exception):
+            loaded = ranks.meet_to("load_checkpoint", "cannot load it", read)
+            check_loaded(ranks, loaded.digest, loaded.is_sliced)
     with uninterrupted():
         if len(loaded.states) > 1:
             load_all(loaded.states)
