@@ -532,6 +532,66 @@ def test_rates_that_differ():
         assert str(error).startswith("the hyperparameters differ between ranks: rank 0 has ['lr', 0.0")
 
 
+CALLED = {
+    "step": lambda opt, params, path: opt.step(gradients(2, 0, params)),
+    "state_dict": lambda opt, params, path: opt.state_dict(),
+    "averaged": lambda opt, params, path: opt.averaged().__enter__(),
+    "save_checkpoint": lambda opt, params, path: gn.save_checkpoint(path / "run", params, opt),
+}
+
+
+@pytest.mark.parametrize("call", CALLED)
+@pytest.mark.parametrize(
+    ("differs", "message"),
+    [
+        (
+            "phase",
+            r"the phases and their steps differ between ranks: rank 0 has \[0, 2\], rank 1 has \[1, 2\]",
+        ),
+        (
+            "lr",
+            r"the hyperparameters differ between ranks: rank 0 has \['lr', 0.1\], rank 1 has \['lr', 0.2\]",
+        ),
+    ],
+    ids=["phase", "lr"],
+)
+def test_ranks_that_stand_elsewhere(differs, message, call, tmp_path):
+    """As after a loss of its own that one of them observed: what they save or gather would be of both."""
+
+    def work(comm):
+        params = model(0)
+        phases = [gn.Phase(gn.ScheduleFreeSGD, patience=0, lr=0.1), gn.Phase(gn.ScheduleFreeSGD, lr=0.1)]
+        opt = gn.distributed(gn.Phases, params, comm=comm, phases=phases)
+        for t in range(2):
+            opt.step(gradients(t, 0, params))
+        if differs == "phase":
+            for loss in (1.0, 1.0 if comm.rank else 0.5):
+                opt.optimizer.observe(loss)
+        elif comm.rank:
+            opt.lr = 0.2
+        before = copy.deepcopy(params)
+        with pytest.raises(ValueError, match=message):
+            CALLED[call](opt, params, tmp_path)
+        assert_same(before, params)
+
+    assert raised(World(2).run(work)) == [None, None]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_schedule_that_has_ended_is_saved():
+    """Its value at a step that never comes is of no use to anybody."""
+    rates = [0.1, 0.05]
+
+    def work(comm):
+        params = model(0)
+        opt = gn.distributed(gn.SGD, params, comm=comm, lr=rates.__getitem__)
+        for t in range(2):
+            opt.step(gradients(t, 0, params))
+        return opt.state_dict()["t"]
+
+    assert World(2).run(work) == [2, 2]
+
+
 def test_a_call_that_was_broken_off():
     """By Ctrl-C, say: this rank makes no other call, as it would meet another one."""
     opt = gn.distributed(gn.SGD, model(0), comm="self", lr=1e-2)

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._engine.libraries import count_writes
 from .._engine.place import HOST
-from .._hyper import POSITIVE, value_at
+from .._hyper import POSITIVE, is_scheduled, saved, value_at
 from .._optim.forwarding import Forwarding
 from .._optim.groups import checked_flag
 from .._optim.optimizer import Optimizer
@@ -325,17 +325,32 @@ class Distributed(Forwarding):
                 self._spread()
 
     def _standing(self) -> Facts:
-        """Where the optimizer inside stands, which has to be so on every rank."""
+        """Where the optimizer inside stands at a step, which has to be so on every rank."""
         base = self._base
         hyper = [[[name, value] for name, value in group.values_at(base._t).items()] for group in base.groups]
         limit = None if base.max_norm is None else base._guard.limit(base._t)
         return [
-            ("the steps taken", self.t),
-            ("the optimizer's rules", base.rule.name),
+            *self._course(),
             ("the hyperparameters", [pair for group in hyper for pair in group]),
             ("values of max_norm", limit),
+        ]
+
+    def _course(self) -> Facts:
+        """How far the optimizer inside is."""
+        base, layers = self._base, list(_layers(self._optimizer))
+        return [
+            ("the steps taken", self.t),
+            ("the phases and their steps", [[getattr(each, "_phase", None), each.t] for each in layers]),
+            ("the optimizer's rules", base.rule.name),
             ("values of nonfinite", base.nonfinite),
         ]
+
+    def as_saved(self) -> Facts:
+        """Where it stands, without the values of schedules, which may have ended."""
+        base = self._base
+        given = [(name, group[name]) for group in base.groups for name in base._names]
+        hyper = [[name, None if is_scheduled(value) else saved(value)] for name, value in given]
+        return [*self._course(), ("the hyperparameters", hyper)]
 
     def _step_inside(self, missing: list[Parameter], scale: float) -> None:
         """The step of the optimizer inside, with the sums of gradients."""
@@ -466,7 +481,7 @@ class Distributed(Forwarding):
         if not hasattr(type(self._base), "averaged"):
             raise no_attribute(self, "averaged", dir(self))
         base: Any = self._base
-        self._meet("averaged")
+        self._meet("averaged", self.as_saved())
         try:
             with base.averaged():
                 with self.unbroken():
@@ -486,7 +501,7 @@ class Distributed(Forwarding):
         dict
             As that optimizer gives it in one process, where it may be loaded, as with any number of ranks.
         """
-        self._meet("state_dict")
+        self._meet("state_dict", self.as_saved())
         state = self._optimizer.state_dict()
         if not self.zero:
             return dict(state)

@@ -144,10 +144,10 @@ def save_checkpoint(
         content = {"rng": packed("rng", state, tensors), "extra": extra}
         _write_file(path, arrays, _states_to_save(objects, None, None), tensors, content)
         return
-    named_alike = [("the paths", str(path) if isinstance(path, (str, os.PathLike)) else None)]
+    shown = str(path) if isinstance(path, (str, os.PathLike)) else None
     with ranks.unbroken(Exception):
         arrays, sliced, objects, extra, state = ranks.meet_to(
-            "save_checkpoint", "cannot save", check, named_alike
+            "save_checkpoint", "cannot save", check, [("the paths", shown), *ranks.as_saved()]
         )
         check_saved(ranks, state, sliced)
         states = _states_to_save(objects, ranks, in_parts)
