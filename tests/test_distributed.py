@@ -5,6 +5,7 @@ tests/test_distributed_mpi.py has the same on processes that MPI starts.
 
 import copy
 import functools
+import gc
 import math
 import pickle
 import signal
@@ -19,6 +20,7 @@ from ranks import World
 
 import gnumba as gn
 from gnumba._distributed.communicator import CALLS, Mark, OverMPI
+from gnumba._distributed.flat import _SIZES
 from gnumba._distributed.space import BLOCK, Layout
 from gnumba._engine import bfloat16
 
@@ -921,6 +923,31 @@ def test_flat_arrays_are_exchanged_where_they_are(zero):
     for (params, norm), (flat, flat_norm) in zip(expected, found, strict=True):
         assert_same(params, flat)
         assert norm == flat_norm
+
+
+def test_arrays_behind_those_of_the_optimizer():
+    """In one buffer with them: they are each rank's own, as are gradients of others."""
+
+    def work(comm):
+        params = gn.flat(model(0) | {"z": np.full(5, comm.rank, np.float32)})
+        grads = gn.flat(model(0) | {"z": np.full(5, np.nan, np.float32)})
+        trained = {name: x for name, x in params.items() if name != "z"}
+        opt = gn.distributed(gn.SGD, trained, comm=comm, lr=1e-2, max_norm=1.0)
+        for _ in range(2):
+            opt.step({name: grads[name] for name in trained})
+        assert params["z"].tolist() == [comm.rank] * 5
+        assert math.isfinite(opt.grad_norm)
+
+    assert raised(World(2).run(work)) == [None] * 2
+
+
+def test_a_flat_buffer_that_is_no_longer_used_is_forgotten():
+    before = len(_SIZES)
+    made = gn.flat(model(0))
+    assert len(_SIZES) == before + 1
+    del made
+    gc.collect()
+    assert len(_SIZES) == before
 
 
 def test_arrays_that_only_look_flat():

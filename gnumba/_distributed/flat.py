@@ -22,7 +22,7 @@ __all__ = ["flat"]
 Array = np.ndarray[Any, np.dtype[Any]]
 RANKS = 256  # for which there is room behind the last array: memory that is not used takes none
 
-_BUFFERS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by their ids
+_SIZES: dict[int, list[int]] = {}  # of the arrays in each buffer that there is, by its id
 
 
 @suggesting
@@ -66,7 +66,8 @@ def flat(params: Any) -> Any:
         members = {name: x for name, x in arrays.items() if x.dtype == dtype}
         begins, total = starts([x.size for x in members.values()])
         buffer = np.zeros(total + RANKS * BLOCK, dtype)
-        _BUFFERS[id(buffer)] = buffer
+        _SIZES[id(buffer)] = [x.size for x in members.values()]
+        weakref.finalize(buffer, _SIZES.pop, id(buffer))
         for (name, x), start in zip(members.items(), begins, strict=True):
             made[name] = buffer[start : start + x.size].reshape(x.shape)
             made[name][...] = x
@@ -74,9 +75,9 @@ def flat(params: Any) -> Any:
 
 
 def buffer_of(arrays: Sequence[Array], layout: Layout) -> Array | None:
-    """The whole flat space that arrays are views of, in their places there; None if they are not."""
-    buffer: Any = _BUFFERS.get(id(arrays[0].base))
-    if buffer is None or buffer.size < layout.length:
+    """The whole flat space that these arrays, and no others, are views of in their places; or None."""
+    buffer: Any = arrays[0].base
+    if _SIZES.get(id(buffer)) != layout.sizes or buffer.size < layout.length:
         return None
     first, itemsize = address(buffer), buffer.itemsize
     for x, start in zip(arrays, layout.starts, strict=True):
