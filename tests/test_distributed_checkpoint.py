@@ -440,6 +440,62 @@ def test_what_differs_between_ranks(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+class Counter:
+    """An object that may refuse a state."""
+
+    def __init__(self, t=0, refused=None):
+        self.t, self.refused = t, refused
+
+    def state_dict(self):
+        return {"t": self.t}
+
+    def load_state_dict(self, state):
+        if state["t"] == self.refused:
+            raise LookupError(f"no {self.refused}")
+        self.t = state["t"]
+
+
+@pytest.mark.parametrize("refusing", ["also", "the optimizer"])
+@pytest.mark.parametrize("zero", [0, 1])
+@pytest.mark.parametrize("name", ["run", "run.safetensors"])
+def test_a_state_that_one_rank_refuses(name, zero, refusing, tmp_path):
+    """All is as it was, on all ranks, who go on together."""
+
+    def saves(comm):
+        params = model(0)
+        opt = optimizer(params, comm, zero)
+        other = optimizer(model(0), comm, zero)
+        for each in (opt, other):
+            each.step(gradients(0, 0, params))
+        also = {"a": Counter(7), "b": Counter(8), "c": other}
+        gn.save_checkpoint(tmp_path / name, params, opt, also=also)
+
+    def loads(comm):
+        params = model(1)
+        opt, other = optimizer(params, comm, zero), optimizer(model(0), comm, zero)
+        before = copy.deepcopy(params)
+        a, b = Counter(), Counter(refused=8 if refusing == "also" and comm.rank else None)
+        if refusing == "the optimizer" and comm.rank:
+
+            def refuse(state):
+                if state["t"]:
+                    raise LookupError("no 8")
+
+            other.optimizer.__dict__["load_state_dict"] = refuse
+        with pytest.raises((LookupError, RuntimeError)) as caught:
+            gn.load_checkpoint(tmp_path / name, params, opt, also={"a": a, "b": b, "c": other})
+        assert_same(before, params)
+        assert (a.t, b.t, opt.t, other.t) == (0, 0, 0, 0)
+        opt.step(gradients(0, 0, params))
+        return str(caught.value)
+
+    assert raised(World(2).run(saves)) == [None] * 2
+    first, second = raised(World(2).run(loads))
+    assert first.startswith("rank 1 cannot load ")
+    assert first.endswith("LookupError: no 8")
+    assert second == "no 8"
+
+
 def test_a_checkpoint_that_does_not_fit(tmp_path):
     save(tmp_path / "run", 2, 1)
 

@@ -14,13 +14,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._engine.arrays import as_view
+from .._hyper import load_all
 from .._io.atomic import write_whole
 from .._io.packing import below, dense, packed, unpacked
 from .._optim.forwarding import Forwarding
@@ -312,6 +313,28 @@ class OfSlices:
 
     def load_state_dict(self, state: Any) -> None:
         self._ranks._load_inside(lambda: state)
+
+
+def load_alike(ranks: Distributed, states: Sequence[tuple[Any, Any]]) -> None:
+    """Load the states of objects, all of them on all ranks, or none on any.
+
+    Those of this rank alone come first, of whose refusals ranks tell each other: an object that ranks load
+    together is then loaded, and put back, by all.
+    """
+    alone = [pair for pair in states if not isinstance(pair[0], OfSlices) and ranks_of([pair[0]]) is None]
+    own = {id(each) for each, _ in alone}
+    before = together(ranks.comm, "cannot load it", lambda: [each.state_dict() for each, _ in alone])
+    try:
+        together(ranks.comm, "cannot load it", lambda: _load_each(alone))
+        load_all([pair for pair in states if id(pair[0]) not in own])
+    except Exception:
+        _load_each([(each, state) for (each, _), state in zip(alone, before, strict=True)])
+        raise
+
+
+def _load_each(states: Iterable[tuple[Any, Any]]) -> None:
+    for each, state in states:
+        each.load_state_dict(state)
 
 
 def needed(

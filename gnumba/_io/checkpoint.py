@@ -25,6 +25,7 @@ from .._distributed.folder import (
     check_loaded,
     check_saved,
     is_folder,
+    load_alike,
     needed,
     ranks_of,
     resolved,
@@ -296,7 +297,9 @@ def load_checkpoint(
             loaded = ranks.meet_to("load_checkpoint", "cannot load it", read)
             check_loaded(ranks, loaded.digest, loaded.is_sliced)
     with uninterrupted():
-        if len(loaded.states) > 1:
+        if ranks is not None:
+            load_alike(ranks, loaded.states)
+        elif len(loaded.states) > 1:
             load_all(loaded.states)
         elif loaded.states:
             ((each, state),) = loaded.states
