@@ -166,9 +166,10 @@ def test_a_rule():
     assert other.rule is heavy
 
 
+@pytest.mark.parametrize("decaying", ["matrices", "first layer"])
 @pytest.mark.parametrize("zero", [0, 1])
-def test_groups(zero):
-    """With a rate of their own, and a mask that is shown whole parameters."""
+def test_groups(zero, decaying, dtype):
+    """With a rate of their own, and a mask that is shown whole parameters; norms add up as in one process."""
 
     def structure(grads):
         return [
@@ -177,8 +178,13 @@ def test_groups(zero):
         ]
 
     shown = []
-    make = functools.partial(gn.AdamW, decay_mask=lambda name, x: shown.append(x.shape) or x.ndim > 1)
-    assert_as_alone(make, 4, zero, build=grouped, structure=structure, lr=1e-2, weight_decay=0.1)
+
+    def mask(name, x):
+        shown.append(x.shape)
+        return x.ndim > 1 if decaying == "matrices" else name.endswith("1")
+
+    make = functools.partial(gn.AdamW, decay_mask=mask, **GUARDED)
+    assert_as_alone(make, 4, zero, dtype, build=grouped, structure=structure, lr=1e-2, weight_decay=0.1)
     assert set(shown) == set(SHAPES.values())
 
 

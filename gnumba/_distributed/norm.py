@@ -16,6 +16,7 @@ from .._engine.block_sums import block_sums, total
 from .._engine.factor import ONE, SMALL, factor, largest_float
 from .._engine.norm import largest
 from .._engine.place import Known, place_of
+from .._params import Parameter
 from .communicator import Communicator
 from .exchange import Exchange
 from .space import Layout
@@ -31,8 +32,18 @@ class SharedNorm:
 
     def __init__(self, exchanges: Sequence[Exchange], comm: Communicator) -> None:
         self._spaces = [_Space(each, comm) for each in exchanges]
-        groups = list(dict.fromkeys(p.group for each in exchanges for p in each.params))
-        self._cohorts = [(space, group) for group in sorted(groups) for space in self._spaces]
+        self._decays: Sequence[bool] = ()
+        self.divide([True] * sum(len(space.params) for space in self._spaces))
+
+    def divide(self, decays: Sequence[bool]) -> None:
+        """Add up by one process's tables: a group's parameters of one dtype that decay, or do not."""
+        if decays != self._decays:
+            self._decays = decays
+            for space in self._spaces:
+                space.divide(decays)
+            every = [(p.index, space, _cohort(p, decays)) for space in self._spaces for p in space.params]
+            every.sort(key=lambda each: each[0])
+            self._cohorts = list(dict.fromkeys((space, cohort) for _, space, cohort in every))
 
     def judge(
         self,
@@ -45,22 +56,22 @@ class SharedNorm:
     ) -> Known:
         """The norm over ``scale``, and what follows from it: see `Place.judge`."""
         sums = {id(space): space.gathered(1.0) for space in self._spaces}
-        norms = [self._norm(space, group, sums[id(space)]) for space, group in self._cohorts]
+        norms = [self._norm(space, cohort, sums[id(space)]) for space, cohort in self._cohorts]
         norm = math.hypot(*norms) / scale
         finite = math.isfinite(norm) and (scale >= 1.0 or self._stays_finite(norm, scale))
         by = ONE if limit < 0.0 and scale == 1.0 else factor(norm, limit, scale)
         return Known(by, norm, finite, finite or not skip)
 
-    def _norm(self, space: _Space, group: int, sums: Array) -> float:
-        """The norm of a group's gradients of one dtype; overflow and underflow are no concern."""
-        found = total(sums[space.groups == group])
+    def _norm(self, space: _Space, cohort: int, sums: Array) -> float:
+        """The norm of a cohort's gradients; overflow and underflow are no concern."""
+        found = total(sums[space.cohorts == cohort])
         if space.dtype == np.float32 or SMALL <= found < math.inf:
             return math.sqrt(found)
         top = space.top()
         if top == 0.0 or not math.isfinite(top):
             return top if found else 0.0
         scale = math.ldexp(1.0, min(-math.frexp(top)[1], 1023))
-        return math.sqrt(total(space.gathered(scale)[space.groups == group])) / scale
+        return math.sqrt(total(space.gathered(scale)[space.cohorts == cohort])) / scale
 
     def _stays_finite(self, norm: float, scale: float) -> bool:
         """Whether all elements are finite when they are divided by a number below 1."""
@@ -68,11 +79,15 @@ class SharedNorm:
         return all(space.top() / scale <= largest_float(space.dtype) for space in near)
 
 
+def _cohort(p: Parameter, decays: Sequence[bool]) -> int:
+    return 2 * p.group + decays[p.index]
+
+
 class _Space:
     """Sums and largest elements of the gradients in one flat space."""
 
     def __init__(self, exchange: Exchange, comm: Communicator) -> None:
-        self._comm, self.dtype = comm, exchange.dtype
+        self._comm, self.dtype, self.params = comm, exchange.dtype, exchange.params
         self._reduced = exchange.reduced if comm.size == exchange.layout.ranks else exchange.flat
         layout = Layout(exchange.layout.sizes, comm.size)
         counts = layout.blocks_by_rank()
@@ -80,7 +95,11 @@ class _Space:
         self._blocks = layout.blocks(comm.rank)
         self._sums = np.zeros(self._each * comm.size)
         self._used = np.concatenate([np.arange(n) + rank * self._each for rank, n in enumerate(counts)])
-        self.groups = np.array([p.group for p in exchange.params])[layout.owners()]
+        self._owners = layout.owners()
+
+    def divide(self, decays: Sequence[bool]) -> None:
+        """Note of each block the cohort."""
+        self.cohorts = np.array([_cohort(p, decays) for p in self.params])[self._owners]
 
     def _values(self) -> Array:
         view = as_view("gradients", self._reduced)

@@ -356,6 +356,7 @@ class Distributed(Forwarding):
         """The step of the optimizer inside, with the sums of gradients."""
         for each in self._slices.values():
             each.refresh()
+        self._norm.divide(self._base._decays)
         without = {p.index for p in missing}
         given = [None if p.index in without else self._slices[p.index].gradient for p in self._whole]
         try:
