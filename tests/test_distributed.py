@@ -540,6 +540,33 @@ def test_rates_that_differ():
         assert str(error).startswith("the hyperparameters differ between ranks: rank 0 has ['lr', 0.0")
 
 
+@pytest.mark.parametrize("zero", [0, 1])
+@pytest.mark.parametrize("loads", [False, True])
+def test_parameters_that_one_rank_writes(loads, zero):
+    """After construction, or beside a state: weights of its own would go on, or some of each rank's."""
+
+    def work(comm):
+        params = model(0) | {"f": np.asfortranarray(np.ones((3, 4)))}
+        opt = gn.distributed(gn.Adam, params, comm=comm, zero=zero, lr=1e-2)
+        if loads:
+            opt.step(gradients(0, 0, params))
+            opt.load_state_dict(opt.state_dict())
+        value = params["f"][1, 2]
+        if comm.rank:
+            params["f"][1, 2] = 5.0
+        before = copy.deepcopy(params)
+        with pytest.raises(
+            ValueError, match=r"the parameters, by the CRC-32 of their values, differ .* rank 0 has \['f', "
+        ):
+            opt.step(gradients(1, 0, params))
+        assert_same(before, params)
+        params["f"][1, 2] = value
+        opt.step(gradients(1, 0, params))
+        return opt.t
+
+    assert raised(World(2).run(work)) == [1 + loads] * 2
+
+
 CALLED = {
     "step": lambda opt, params, path: opt.step(gradients(2, 0, params)),
     "state_dict": lambda opt, params, path: opt.state_dict(),

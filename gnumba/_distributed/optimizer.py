@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import signal
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -160,6 +161,7 @@ class Distributed(Forwarding):
         seconds = None if timeout is None else value_at(0, "timeout", timeout, POSITIVE)
         self._comm = communicator_of(comm, seconds, transport)
         self._mark = mark_of(self._comm)
+        self._is_compared = False  # whether ranks have compared the parameters' values since they were set
         self._check_whole()
 
         def made() -> Facts:
@@ -291,8 +293,8 @@ class Distributed(Forwarding):
         ------
         ValueError, TypeError, FloatingPointError
             As `Optimizer.step`, and ValueError on every rank if anything differs between ranks: which
-            parameters have no gradient, hyperparameters, steps taken, micro-batches, ``grad_scale``.
-            Nothing has changed then.
+            parameters have no gradient, hyperparameters, steps taken, micro-batches, ``grad_scale``; at the
+            first step, and the first after a state was loaded, the parameters. Nothing has changed then.
         RuntimeError
             If another rank has refused its gradients, or an earlier call was broken off halfway.
         """
@@ -311,11 +313,14 @@ class Distributed(Forwarding):
                 *self._standing(),
             ]
             facts.append(("the parameters without a gradient", [p.name for p in missing]))
+            if not self._is_compared and self._comm.size > 1:
+                facts.append(("the parameters, by the CRC-32 of their values,", self._sums()))
             if self._options["average"]:
                 scale *= count * self._comm.size
         except Exception as error:
             failed = error
         self._meet("step", facts, failed)
+        self._is_compared = True
         with uninterrupted(signal.SIGINT), self.unbroken():  # an interrupt that waited breaks nothing off
             for each in self._exchanges:
                 each.reduce(scatter=bool(self.zero))
@@ -351,6 +356,11 @@ class Distributed(Forwarding):
         given = [(name, group[name]) for group in base.groups for name in base._names]
         hyper = [[name, None if is_scheduled(value) else saved(value)] for name, value in given]
         return [*self._course(), ("the hyperparameters", hyper)]
+
+    def _sums(self) -> list[list[Any]]:
+        """Of each parameter the checksum of its values: nobody else sees what one rank alone writes to it."""
+        values = [(p.name, np.ascontiguousarray(p.place.read(p.array))) for p in self._whole]
+        return [[name, zlib.crc32(x.reshape(-1).view(np.uint8).data)] for name, x in values]
 
     def _step_inside(self, missing: list[Parameter], scale: float) -> None:
         """The step of the optimizer inside, with the sums of gradients."""
@@ -532,6 +542,7 @@ class Distributed(Forwarding):
     def _load_inside(self, state_of: Callable[[], Any], **options: Any) -> Any:
         """Load the state of the optimizer inside on all ranks, or on none."""
         before = self._optimizer.state_dict()
+        self._is_compared = False
 
         def load() -> Any:
             return self._optimizer.load_state_dict(state_of(), **options)
