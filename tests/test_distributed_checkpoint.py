@@ -245,6 +245,25 @@ def test_ranks_that_read_different_checkpoints(name, tmp_path):
         assert said.startswith("the checkpoints, by their SHA-256, differ between ranks: rank 0 has ")
 
 
+@pytest.mark.parametrize("zero", [0, 1])
+def test_the_optimizer_under_two_names(zero, course, tmp_path):
+    """The second state is whole."""
+    (_, state), _ = course
+
+    def work(comm):
+        found = model(0)
+        opt = optimizer(found, comm, zero)
+        train(opt, found, range(3))
+        gn.save_checkpoint(tmp_path / "run", found, opt, also={"again": opt})
+
+    assert raised(World(2).run(work)) == [None] * 2
+    found = model(9)
+    first, second = gn.Adam(found, lr=1.0, **GUARDED), gn.Adam(model(9), lr=1.0, **GUARDED)
+    gn.load_checkpoint(tmp_path / "run", found, first, also={"again": second})
+    assert_same(state, first.state_dict())
+    assert_same(state, second.state_dict())
+
+
 def test_each_rank_reads_what_it_needs(tmp_path, monkeypatch):
     """No more than the pieces that overlap with its own."""
     save(tmp_path / "run", 4, 1)

@@ -168,15 +168,15 @@ def _states_to_save(
     objects: Mapping[tuple[str, ...], Stateful], ranks: Distributed | None, in_parts: Distributed | None
 ) -> dict[str, Any]:
     """States by their sections; of an optimizer in parts that of this rank's pieces."""
+    apart: dict[tuple[str, ...], Any] = {} if in_parts is None else {("optimizer",): in_parts.optimizer}
     shared = {  # by calls of all ranks; all others may fail on one
         names: each.state_dict()
         for names, each in objects.items()
-        if each is not in_parts and ranks_of([each]) is not None
+        if names not in apart and ranks_of([each]) is not None
     }
 
     def found() -> dict[tuple[str, ...], Any]:
-        inside: Any = None if in_parts is None else in_parts.optimizer
-        own = {names: inside if each is in_parts else each for names, each in objects.items()}
+        own = {**objects, **apart}
         return {names: shared[names] if names in shared else each.state_dict() for names, each in own.items()}
 
     states: dict[str, Any] = {}
