@@ -198,7 +198,7 @@ def test_other_arrays_are_saved(zero, name, course, tmp_path):
 
 
 def test_parameters_that_are_the_optimizer_s_on_one_rank_only(tmp_path):
-    """What follows depends on it."""
+    """Refused on all, as the calls that follow depend on it."""
 
     def saves(comm):
         params = model(0)
