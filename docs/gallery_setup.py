@@ -1,4 +1,4 @@
-"""What every script of the gallery begins with: the style of its figures, and one BLAS thread."""
+"""Beginning of every script of the gallery: the style of its figures, and one BLAS thread."""
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"]  # Okabe & Ito
 STYLE = {

@@ -71,7 +71,7 @@ class Network:
 
 
 class Course(NamedTuple):
-    """What happened: the loss of every batch, then loss and test accuracy after every epoch."""
+    """Record of a run: the loss of every batch, then loss and test accuracy after every epoch."""
 
     batches: np.ndarray
     losses: np.ndarray
@@ -99,7 +99,7 @@ def train(make, data, epochs=10, batch_size=64, seed=0, network=None):
 
 
 def measured(name):
-    """What ``python tools/figures.py`` wrote: figures that take too long to measure in a build."""
+    """Figures that ``python tools/figures.py`` wrote, as they take too long to measure in a build."""
     return json.loads((Path(__file__).parent / "data" / f"{name}.json").read_text())
 
 

@@ -58,7 +58,7 @@ def formula(name: str) -> str:
 
 
 def directive(path: str, made: object) -> str:
-    """What shows one name: signature and docstring."""
+    """Directive that shows one name: signature and docstring."""
     name = path.rpartition(".")[2]
     if name in OWN_WORDS:
         text = "".join(f"   {line}\n" for line in OWN_WORDS[name].splitlines())

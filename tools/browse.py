@@ -121,7 +121,7 @@ class Looker:
         self.page.evaluate(READY)
 
     def see(self, width: int, theme: str) -> Iterator[str]:
-        """What is wrong with the page at a width and in a theme, as sentences."""
+        """Faults of the page at a width and in a theme, as sentences."""
         self.page.set_viewport_size({"width": width, "height": HEIGHT})
         self.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         seen = self.page.evaluate(LOOK)
@@ -152,7 +152,7 @@ def look(html: Path, names: Iterable[str] | None = None, shots: Path | None = No
 
 
 def axe(html: Path, names: Iterable[str] = AXED) -> list[str]:
-    """What axe-core calls serious or critical, in both themes."""
+    """Findings that axe-core calls serious or critical, in both themes."""
     package = find_spec("axe_playwright_python")
     if package is None or package.origin is None:
         raise SystemExit('axe-core is not installed: pip install -e ".[browser]"')

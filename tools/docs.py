@@ -63,7 +63,7 @@ def pages_of(html: Path) -> list[Path]:
 
 
 class Page(HTMLParser):
-    """What a page links to, its anchors, and what a browser fetches for it."""
+    """Links of a page, its anchors, and the files that a browser fetches for it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

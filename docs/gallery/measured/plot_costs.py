@@ -1,5 +1,5 @@
 """
-What an activation costs
+Costs of the activations
 ========================
 
 Nanoseconds an element, forward and backward, on one core, for an array that stays in the cache.
