@@ -89,10 +89,12 @@ class AlongRowsOverNumPy:
     param_names = ("function", "target", "shape")
     unit = "x NumPy"
 
+    def setup(self, function, target, shape):
+        self.place = arrays_on(target)  # here, where what cannot be is n/a
+
     def track_over_numpy(self, function, target, shape):
         x, dy = (normal(shape, seed) for seed in (0, 1))
-        place = arrays_on(target)
-        ours = passes_of(ALONG_ROWS[function], [place(x)], place(dy))
+        ours = passes_of(ALONG_ROWS[function], [self.place(x)], self.place(dy))
         theirs = [pass_in_numpy(function, forward, (x,), dy) for forward in (True, False)]
         return ratio(lambda: [calls(target, call) for call in ours], lambda: [call() for call in theirs])
 
@@ -104,9 +106,12 @@ class OverNumPy:
     param_names = ("loss", "target", "elements")
     unit = "x NumPy"
 
+    def setup(self, loss, target, elements):
+        self.place = arrays_on(target)  # here, where what cannot be is n/a
+
     def track_over_numpy(self, loss, target, elements):
         prediction, wanted = given(loss, (elements // 10, 10) if loss == OVER_ROWS else elements)
-        ours = with_gradient(loss, prediction, wanted, arrays_on(target))
+        ours = with_gradient(loss, prediction, wanted, self.place)
         return ratio(lambda: calls(target, ours), NUMPY.loss(loss, prediction, wanted))
 
 
@@ -134,7 +139,10 @@ class CrossEntropyOverNumPy:
     param_names = ("target", "shape")
     unit = "x NumPy"
 
+    def setup(self, target, shape):
+        self.place = arrays_on(target)  # here, where what cannot be is n/a
+
     def track_over_numpy(self, target, shape):
         logits, labels = given(OVER_ROWS, shape)
-        ours = with_gradient(OVER_ROWS, logits, labels, arrays_on(target))
+        ours = with_gradient(OVER_ROWS, logits, labels, self.place)
         return ratio(lambda: calls(target, ours), NUMPY.loss(OVER_ROWS, logits, labels))
